@@ -1,0 +1,108 @@
+"""Architecture: the JSON that rebuilds any network of ours, pruned ones too."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from models.zoo import create
+
+_NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything about a network but its weights.
+
+    Attributes:
+        name: the builder's name in the zoo.
+        settings: the builder's arguments, e.g. ``{"num_frames": 8, "num_mfcc": 13}``.
+        widths: parameter and buffer name -> shape, only for those that differ from the dense
+            network's; empty for a dense network.
+    """
+
+    name: str
+    settings: Mapping[str, int] = field(default_factory=dict)
+    widths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Canonical JSON: the same architecture always gives the same text."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: not such a document.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            widths = {str(k): tuple(int(n) for n in v) for k, v in data["widths"].items()}
+            settings = {str(k): int(v) for k, v in data["settings"].items()}
+            return cls(str(data["name"]), settings, widths)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not an architecture: {error}") from error
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the canonical JSON, 64 hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """Build the network, in evaluation mode, with weights drawn from ``seed``.
+
+        A pruned network's weights have the right shapes and no meaning: load its own after.
+        torch's global generator is left as it was.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = create(self.name, **self.settings)
+        _resize(network, self.widths)
+        return network.eval()
+
+    def with_widths_of(self, network: nn.Module) -> "Architecture":
+        """The architecture of ``network``, which was built from this one and then pruned."""
+        dense = Architecture(self.name, self.settings).build().state_dict()
+        widths = {
+            key: tuple(value.shape)
+            for key, value in network.state_dict().items()
+            if value.shape != dense[key].shape
+        }
+        return Architecture(self.name, self.settings, widths)
+
+
+def _resize(network: nn.Module, widths: Mapping[str, tuple[int, ...]]) -> None:
+    """Give each named tensor its shape, and each module the counts that follow from it."""
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    for key, shape in widths.items():
+        if key not in tensors:
+            raise ValueError(f"the architecture names {key!r}, which the network has not")
+        old = tensors[key]
+        if old.dim() != len(shape) or any(n < 1 or n > m for n, m in zip(shape, old.shape, strict=True)):
+            raise ValueError(f"{key!r} cannot have shape {shape}: the dense one is {tuple(old.shape)}")
+        kept = old.detach()[tuple(slice(n) for n in shape)].clone()
+        module_name, _, leaf = key.rpartition(".")
+        module = network.get_submodule(module_name)
+        if isinstance(old, nn.Parameter):
+            setattr(module, leaf, nn.Parameter(kept))
+        else:
+            module.register_buffer(leaf, kept)
+        if leaf == "weight":
+            _set_counts(module, shape)
+
+
+def _set_counts(module: nn.Module, shape: tuple[int, ...]) -> None:
+    if isinstance(module, nn.Conv2d):
+        depthwise = module.groups == module.out_channels and module.groups > 1
+        module.out_channels = shape[0]
+        module.groups = shape[0] if depthwise else 1
+        module.in_channels = shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = shape
+    elif isinstance(module, _NORMS):
+        module.num_features = shape[0]

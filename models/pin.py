@@ -1,0 +1,196 @@
+"""PinPoint (teacher) and PIN-Lite (student): audio-visual detectors with gated cross-attention.
+
+Source: PIN-Lite paper skeleton, section 3 and Table 1. With 30 frames of 128x128 and 13 MFCC the
+teacher has 14,998,732 parameters and the student 1,694,508, as published (57.32 and 6.62 MiB).
+"""
+
+import math
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from models.output import DetectorOutput
+
+NUM_OFFSETS = 11
+"""Classes of the audio-offset head: -5 to +5 steps of the video."""
+
+
+class VideoEncoder(nn.Module):
+    """A 2-D backbone applied to each frame, pooled and projected to the embedding.
+
+    Kept as a module of its own (no recurrence inside), so that its dependency graph can be traced
+    and its channels pruned apart from the rest.
+    """
+
+    def __init__(self, backbone: nn.Module, num_features: int, dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = nn.Linear(num_features, dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: (images, 3, height, width), normalised.
+
+        Returns:
+            (images, dim).
+        """
+        embedded: Tensor = self.projection(self.backbone(images).mean(dim=(2, 3)))
+        return embedded
+
+
+class AudioEncoder(nn.Module):
+    """Two convolutions over time, LayerNorm, and a GRU: MFCC to tokens."""
+
+    def __init__(self, num_mfcc: int, dim: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(num_mfcc, 64, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(64, 128, kernel_size=3, padding=1)
+        self.norm = nn.LayerNorm(128)
+        self.gru = nn.GRU(128, dim, batch_first=True)
+
+    def forward(self, mfcc: Tensor) -> Tensor:
+        """Encode (batch, audio_steps, num_mfcc) to (batch, audio_steps, dim)."""
+        x = torch.relu(self.conv1(mfcc.transpose(1, 2)))
+        x = torch.relu(self.conv2(x)).transpose(1, 2)
+        tokens: Tensor = self.gru(self.norm(x))[0]
+        return tokens
+
+
+class Attention(nn.Module):
+    """Multi-head attention with separate projections, so that whole heads can be removed.
+
+    The number of heads is derived from the width of ``query``: no further state to keep in step.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.head_dim = dim // num_heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+        for linear in (self.query, self.key, self.value):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    @property
+    def num_heads(self) -> int:
+        """Heads that are left."""
+        return self.query.out_features // self.head_dim
+
+    def forward(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend from ``queries`` to ``keys``.
+
+        Args:
+            queries: (batch, num_queries, dim).
+            keys: (batch, num_keys, dim), used as keys and values.
+
+        Returns:
+            The attended values, (batch, num_queries, dim), and the attention weights,
+            (batch, num_heads, num_queries, num_keys).
+        """
+        heads = (self.num_heads, self.head_dim)
+        q = self.query(queries).unflatten(-1, heads).transpose(1, 2)
+        k = self.key(keys).unflatten(-1, heads).transpose(1, 2)
+        v = self.value(keys).unflatten(-1, heads).transpose(1, 2)
+        weights = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(self.head_dim), dim=-1)
+        attended = (weights @ v).transpose(1, 2).flatten(2)
+        return self.out(attended), weights
+
+
+class GatedCrossAttentionBlock(nn.Module):
+    """Audio tokens look at video tokens, are gated, look at each other, and pass a feed-forward."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.cross = Attention(dim, num_heads)
+        self.gate = nn.Linear(dim, dim)
+        self.self_attention = Attention(dim, num_heads)
+        self.expand = nn.Linear(dim, 4 * dim)
+        self.contract = nn.Linear(4 * dim, dim)
+
+    def forward(self, audio: Tensor, video: Tensor) -> tuple[Tensor, Tensor]:
+        """One block.
+
+        Args:
+            audio: (batch, audio_steps, dim).
+            video: (batch, video_frames, dim).
+
+        Returns:
+            The new audio tokens and the cross-attention averaged over heads,
+            (batch, audio_steps, video_frames).
+        """
+        crossed, weights = self.cross(self.norm1(audio), self.norm1(video))
+        audio = audio + crossed
+        audio = audio * torch.sigmoid(self.gate(audio))
+        normed = self.norm2(audio)
+        audio = audio + self.self_attention(normed, normed)[0]
+        audio = audio + self.contract(nn.functional.gelu(self.expand(self.norm2(audio))))
+        return audio, weights.mean(dim=1)
+
+
+class PinDetector(nn.Module):
+    """PinPoint and PIN-Lite, which differ only in backbone and sizes."""
+
+    def __init__(
+        self,
+        video: VideoEncoder,
+        *,
+        num_frames: int,
+        num_mfcc: int,
+        dim: int,
+        num_heads: int,
+        num_layers: int,
+    ) -> None:
+        super().__init__()
+        self.video = video
+        self.audio = AudioEncoder(num_mfcc, dim)
+        self.video_position = nn.Parameter(torch.randn(num_frames, dim) * 0.02)
+        self.blocks = nn.ModuleList(GatedCrossAttentionBlock(dim, num_heads) for _ in range(num_layers))
+        self.head = nn.Linear(dim, 1)
+        self.offset_head = nn.Linear(dim, NUM_OFFSETS)
+
+    def forward(self, frames: Tensor, mfcc: Tensor) -> DetectorOutput:
+        """Classify clips.
+
+        Args:
+            frames: (batch, num_frames, 3, height, width), normalised RGB.
+            mfcc: (batch, audio_steps, num_mfcc), standardised; any number of steps.
+
+        Returns:
+            Logits (batch,), positive for fake, the last block's cross-attention
+            (batch, audio_steps, num_frames), and the offset logits (batch, 11).
+        """
+        video = self.video(frames.flatten(0, 1)).unflatten(0, (-1, frames.shape[1]))
+        video = video + self.video_position
+        audio = self.audio(mfcc)
+        audio = audio + sinusoidal_position(audio.shape[1], audio.shape[2]).to(audio)
+        weights = audio
+        for block in self.blocks:
+            audio, weights = block(audio, video)
+        pooled = audio.mean(dim=1)
+        return DetectorOutput(self.head(pooled).squeeze(-1), weights, self.offset_head(pooled))
+
+
+def sinusoidal_position(num_steps: int, dim: int) -> Tensor:
+    """Sinusoidal positions (Vaswani et al. 2017, section 3.5), (num_steps, dim); dim is even."""
+    rate = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
+    angle = torch.arange(num_steps)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+def resnet18_features(pretrained: bool) -> tuple[nn.Module, int]:
+    """ResNet-18 without pooling and classifier (11,176,512 parameters), and its channels."""
+    net = timm.create_model("resnet18", pretrained=pretrained, num_classes=0, global_pool="")
+    return net, 512
+
+
+def mobilenetv3_small_features(pretrained: bool) -> tuple[nn.Module, int]:
+    """MobileNetV3-Small up to its 576 channels (927,008 parameters), and its channels."""
+    net = timm.create_model("mobilenetv3_small_100", pretrained=pretrained)
+    return nn.Sequential(net.conv_stem, net.bn1, net.blocks), 576
