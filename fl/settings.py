@@ -130,7 +130,11 @@ class TeacherSettings:
     batch_size: int = setting(8, COUNT, doc="clips per step")
     learning_rate: float = setting(3e-4, POSITIVE, doc="peak learning rate of AdamW")
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
-    offset_weight: float = setting(0.5, NOT_NEGATIVE, doc="weight of the audio-offset loss")
+    precision: str = setting(
+        "auto",
+        Limit(choices=("auto", "float32", "bfloat16")),
+        doc="of the teacher's passes; auto: bfloat16 where the CPU has it in hardware",
+    )
     min_auc: float = setting(0.65, SHARE, doc="validation AUC below which the run stops")
     seed: int = setting(0, NOT_NEGATIVE, doc="seed of the teacher, apart from the run's")
 
@@ -146,9 +150,15 @@ class DistillSettings:
     soft_weight: float = setting(0.5, SHARE, doc="weight of the soft loss; 1 - it weighs the hard loss")
     temperature: float = setting(2.0, POSITIVE, doc="softens both logits of the soft loss")
     attention_weight: float = setting(1.0, NOT_NEGATIVE, doc="weight of the attention loss")
+    final_rate_share: float = setting(
+        0.1,
+        Limit(low=0, low_open=True, high=1),
+        doc="learning rate of the last round, as a share of the peak",
+    )
     proximal_mu: float = setting(
         0.01, NOT_NEGATIVE, doc="FedProx mu: weight of the distance to the global student"
     )
+    clip_norm: float = setting(5.0, NOT_NEGATIVE, doc="bound on the norm of a step's gradient; 0: none")
     flip: bool = setting(True, doc="mirror half of the clips left to right while training")
 
 

@@ -1,0 +1,68 @@
+"""The Flower ClientApp: translation between messages and `clients.round`, nothing else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from clients.round import EdgeClient, run_round
+from fl.data.shards import open_shard
+from fl.distill.teacher import open_outputs
+from fl.settings import CompressSettings, DistillSettings
+from fl.wire import read_task, report_records
+
+
+@dataclass(frozen=True)
+class ClientSetup:
+    """What every client app of a run knows: places on disk and settings, no tensors.
+
+    Attributes:
+        shard: folder of the store that holds the clients' clips.
+        outputs: folder of the teacher's outputs on that store.
+        rows: the store's rows that each client owns, by partition id.
+        distill: settings of the local training.
+        compress: settings of importance and quantisation.
+        seed: the run's.
+        cache_dir: root of the cache.
+    """
+
+    shard: Path
+    outputs: Path
+    rows: tuple[np.ndarray, ...]
+    distill: DistillSettings
+    compress: CompressSettings
+    seed: int
+    cache_dir: Path
+
+
+def make_client_app(setup: ClientSetup) -> ClientApp:
+    """A ClientApp that serves any partition of the setup; the network stays resident."""
+    store = open_shard(setup.shard)
+    outputs = open_outputs(setup.outputs)
+    resident: dict[str, nn.Module] = {}
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        client_id = int(context.node_config["partition-id"])
+        task = read_task(message.content)
+        key = task.architecture.sha256
+        if key not in resident:
+            resident.clear()
+            resident[key] = task.architecture.build()
+        client = EdgeClient(
+            client_id=client_id,
+            view=store.view(setup.rows[client_id]),
+            outputs=outputs,
+            distill=setup.distill,
+            compress=setup.compress,
+            seed=setup.seed,
+            cache_dir=setup.cache_dir,
+        )
+        report = run_round(task, client, resident[key])
+        return Message(report_records(report), reply_to=message)
+
+    return app

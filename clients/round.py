@@ -1,0 +1,157 @@
+"""One client's round: distil, measure importance, quantise, report."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from fl.compress.importance import taylor_importance
+from fl.data.shards import ShardView
+from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batches
+from fl.distill.loop import MeanLosses, take_steps
+from fl.distill.losses import LossTerms, distillation_loss
+from fl.seeds import generator
+from fl.settings import CompressSettings, DistillSettings
+from fl.state import flatten, load_flat
+from fl.task import LOSS_KEYS, ClientReport, RoundTask
+
+
+class StageError(Exception):
+    """A client's work failed; the message is "stage: reason"."""
+
+
+@dataclass(frozen=True)
+class EdgeClient:
+    """A simulated device with its private shard.
+
+    Attributes:
+        client_id: the partition id.
+        view: its clips.
+        outputs: the teacher's, of the view's store.
+        distill: settings of the local training.
+        compress: settings of the importance and of the quantised copy.
+        seed: the run's.
+        cache_dir: where exported graphs are kept.
+    """
+
+    client_id: int
+    view: ShardView
+    outputs: TeacherOutputs
+    distill: DistillSettings
+    compress: CompressSettings
+    seed: int
+    cache_dir: Path
+
+
+def run_round(task: RoundTask, client: EdgeClient, network: nn.Module) -> ClientReport:
+    """Do the work of one round.
+
+    Args:
+        task: what the server asks.
+        client: who does it.
+        network: a network of the task's architecture; its state is overwritten.
+
+    Raises:
+        StageError: with the stage at which it failed and why.
+    """
+    started = time.perf_counter()
+    importance, agreement = np.empty(0, np.float32), None
+    with stage("receive"):
+        load_flat(network, task.state)
+    with stage("distil"):
+        losses = distil(task, client, network)
+    if task.measure_importance:
+        with stage("importance"):
+            importance = measure_importance(task, client, network)
+    if task.quantize:
+        with stage("quantize"):
+            agreement = quantized_agreement(task, client, network)
+    terms = (losses.loss, losses.hard, losses.soft, losses.attention, losses.proximal)
+    return ClientReport(
+        client_id=client.client_id,
+        num_examples=len(client.view),
+        num_steps=losses.num_steps,
+        state=flatten(network),
+        schema=task.schema,
+        losses=dict(zip(LOSS_KEYS, terms, strict=True)),
+        seconds=time.perf_counter() - started,
+        importance=importance,
+        int8_agreement=agreement,
+    )
+
+
+def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosses:
+    """Local epochs against labels and cached teacher outputs; a straggler does a share of them."""
+    settings = client.distill
+    all_steps = settings.epochs * num_batches(len(client.view), settings.batch_size)
+    rng = generator(client.seed, task.round_index, client.client_id, "batches")
+    batches = shuffled_batches(
+        client.view,
+        client.outputs,
+        settings.batch_size,
+        max(1, ceil(task.step_share * all_steps)),
+        rng,
+        flip=settings.flip,
+    )
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=task.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    return take_steps(
+        network,
+        batches,
+        partial(_loss_terms, settings),
+        optimizer,
+        proximal_mu=settings.proximal_mu,
+        clip_norm=settings.clip_norm,
+    )
+
+
+def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) -> np.ndarray:
+    """The client's vote: group Taylor importance from gradients over some batches of its shard."""
+    rng = generator(client.seed, task.round_index, client.client_id, "importance")
+    size = client.distill.batch_size
+    steps = min(client.compress.importance_batches, num_batches(len(client.view), size))
+    network.eval()
+    network.zero_grad()
+    for batch in shuffled_batches(client.view, client.outputs, size, steps, rng, flip=False):
+        _loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
+    vote = taylor_importance(network)
+    network.zero_grad()
+    return vote
+
+
+def quantized_agreement(task: RoundTask, client: EdgeClient, network: nn.Module) -> float | None:
+    """Quantise this client's own student for its device, and compare it with the float one."""
+    from fl.compress.agreement import int8_agreement
+
+    return int8_agreement(task.architecture, network, client.view, client.compress, client.cache_dir)
+
+
+def _loss_terms(settings: DistillSettings, network: nn.Module, batch: Batch) -> LossTerms:
+    output = network(batch.frames, batch.mfcc)
+    return distillation_loss(
+        output.logits,
+        output.explanation,
+        batch.labels,
+        batch.teacher_logits,
+        batch.teacher_maps,
+        soft_weight=settings.soft_weight,
+        temperature=settings.temperature,
+        attention_weight=settings.attention_weight,
+    )
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Name the stage of whatever fails inside: one client's failure never ends a run."""
+    try:
+        yield
+    except Exception as error:
+        raise StageError(f"{name}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,107 @@
+"""The distillation loss of PIN-Lite, with the soft term that a single logit needs.
+
+L = (1 - soft_weight) * hard + soft_weight * soft + attention_weight * attention + proximal.
+
+The published code took the KL divergence of a softmax over one logit, which is identically zero;
+here it is the KL divergence of the two Bernoulli distributions that the logits stand for.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The terms of the loss before weighting, each a scalar, and their weighted sum.
+
+    Attributes:
+        total: what is differentiated, without the proximal term.
+        hard: binary cross-entropy against the labels.
+        soft: Bernoulli KL times temperature squared; 0 where there is no teacher.
+        attention: 1 - Pearson correlation of the maps; 0 where there is no teacher.
+    """
+
+    total: Tensor
+    hard: Tensor
+    soft: Tensor
+    attention: Tensor
+
+
+def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean binary cross-entropy of (batch,) logits against (batch,) labels; 1 = fake."""
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T^2 * KL(Bernoulli(sigmoid(teacher / T)) || Bernoulli(sigmoid(student / T))), the mean over the batch.
+
+    T^2 keeps the size of the gradient when T changes (Hinton et al. 2015, section 2). Zero if and
+    only if the logits are equal; computed with log-sigmoids, finite for any finite logits.
+
+    Args:
+        student_logits: (batch,).
+        teacher_logits: (batch,), without gradient.
+        temperature: > 0.
+    """
+    teacher, student = teacher_logits / temperature, student_logits / temperature
+    p = torch.sigmoid(teacher)
+    fake = p * (F.logsigmoid(teacher) - F.logsigmoid(student))
+    real = (1 - p) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
+    return temperature**2 * (fake + real).mean()
+
+
+def attention_loss(student_maps: Tensor, teacher_maps: Tensor) -> Tensor:
+    """1 - Pearson correlation of the two maps of a clip, the mean over the batch; in [0, 2].
+
+    The correlation leaves scale and offset free, which is what EPS asks of a student: the same
+    order of positions. As a distillation loss: Huang et al. 2022 (DIST), section 3. A constant map
+    has correlation 0.
+
+    Args:
+        student_maps: (batch, audio_steps, video_frames).
+        teacher_maps: the same shape, without gradient.
+    """
+    student, teacher = student_maps.flatten(1), teacher_maps.flatten(1)
+    student = student - student.mean(dim=1, keepdim=True)
+    teacher = teacher - teacher.mean(dim=1, keepdim=True)
+    return 1 - F.cosine_similarity(student, teacher, dim=1, eps=1e-12).mean()
+
+
+def distillation_loss(
+    student_logits: Tensor,
+    student_maps: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor,
+    teacher_maps: Tensor,
+    *,
+    soft_weight: float,
+    temperature: float,
+    attention_weight: float,
+) -> LossTerms:
+    """All terms and their weighted sum.
+
+    Args:
+        student_logits: (batch,).
+        student_maps: (batch, audio_steps, video_frames).
+        labels: (batch,), 1 = fake.
+        teacher_logits: (batch,), without gradient.
+        teacher_maps: (batch, audio_steps, video_frames), without gradient.
+        soft_weight: in [0, 1]; the hard loss has weight 1 - soft_weight.
+        temperature: > 0.
+        attention_weight: >= 0.
+    """
+    hard = hard_loss(student_logits, labels)
+    soft = soft_loss(student_logits, teacher_logits, temperature)
+    attention = attention_loss(student_maps, teacher_maps)
+    total = (1 - soft_weight) * hard + soft_weight * soft + attention_weight * attention
+    return LossTerms(total, hard, soft, attention)
+
+
+def supervised_loss(logits: Tensor, labels: Tensor) -> LossTerms:
+    """The hard loss alone, as the teacher is trained; the other terms are zero."""
+    hard = hard_loss(logits, labels)
+    nothing = torch.zeros(())
+    return LossTerms(hard, hard, nothing, nothing)

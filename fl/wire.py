@@ -1,0 +1,130 @@
+"""RoundTask and ClientReport as Flower records and back; raw little-endian bytes, never pickle.
+
+A task is three records: ``arrays`` (the flat state, one object for all clients of a round),
+``config`` (the same for all) and ``client`` (what differs). A report is ``arrays`` and ``metrics``.
+"""
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from fl.errors import ReplyError
+from fl.task import LOSS_KEYS, ClientReport, RoundTask
+from models.architecture import Architecture
+
+STYPE = "fedpin.raw"
+_NONE = -1.0
+
+
+def array_record(**arrays: np.ndarray) -> ArrayRecord:
+    """One-dimensional float32 arrays as raw bytes."""
+    return ArrayRecord(
+        {
+            key: Array("float32", tuple(value.shape), STYPE, np.ascontiguousarray(value, "<f4").tobytes())
+            for key, value in arrays.items()
+        }
+    )
+
+
+def read_array(record: ArrayRecord, key: str) -> np.ndarray:
+    """A read-only view of one array of a record.
+
+    Raises:
+        ReplyError: missing, of another type, or not as long as it says.
+    """
+    array = record.get(key)
+    if array is None:
+        raise ReplyError(f"array {key!r} is missing")
+    if array.stype != STYPE or array.dtype != "float32":
+        raise ReplyError(f"array {key!r} must be float32 in {STYPE}, got {array.dtype} in {array.stype}")
+    if len(array.shape) != 1 or len(array.data) != 4 * array.shape[0]:
+        raise ReplyError(f"array {key!r} says shape {tuple(array.shape)} but holds {len(array.data)} bytes")
+    return np.frombuffer(array.data, dtype="<f4")
+
+
+def task_records(task: RoundTask) -> tuple[ArrayRecord, ConfigRecord]:
+    """The two records that all clients of a round share."""
+    config = ConfigRecord(
+        {
+            "round-index": task.round_index,
+            "architecture": task.architecture.to_json(),
+            "schema": task.schema,
+            "learning-rate": task.learning_rate,
+            "measure-importance": task.measure_importance,
+            "quantize": task.quantize,
+        }
+    )
+    return array_record(state=task.state), config
+
+
+def client_record(step_share: float) -> ConfigRecord:
+    """The record that differs from client to client."""
+    return ConfigRecord({"step-share": step_share})
+
+
+def read_task(content: RecordDict) -> RoundTask:
+    """The task in a message."""
+    config = content.config_records["config"]
+    return RoundTask(
+        round_index=int(config["round-index"]),
+        architecture=Architecture.from_json(str(config["architecture"])),
+        state=read_array(content.array_records["arrays"], "state"),
+        schema=str(config["schema"]),
+        learning_rate=float(config["learning-rate"]),
+        step_share=float(content.config_records["client"]["step-share"]),
+        measure_importance=bool(config["measure-importance"]),
+        quantize=bool(config["quantize"]),
+    )
+
+
+def report_records(report: ClientReport) -> RecordDict:
+    """A report as the content of a reply."""
+    agreement = _NONE if report.int8_agreement is None else report.int8_agreement
+    metrics = MetricRecord(
+        {
+            "client-id": report.client_id,
+            "num-examples": report.num_examples,
+            "num-steps": report.num_steps,
+            "seconds": report.seconds,
+            "int8-agreement": agreement,
+            **{key: float(report.losses[key]) for key in LOSS_KEYS},
+        }
+    )
+    arrays = array_record(state=report.state, importance=report.importance)
+    return RecordDict(
+        {"arrays": arrays, "metrics": metrics, "config": ConfigRecord({"schema": report.schema})}
+    )
+
+
+def read_report(content: RecordDict) -> ClientReport:
+    """The report in a reply, with its types checked and nothing else: the gate judges the values.
+
+    Raises:
+        ReplyError: a record or a key is missing or of the wrong type.
+    """
+    try:
+        arrays = content.array_records["arrays"]
+        metrics = content.metric_records["metrics"]
+        schema = str(content.config_records["config"]["schema"])
+        counts = {key: metrics[key] for key in ("client-id", "num-examples", "num-steps")}
+        floats = {key: float(metrics[key]) for key in (*LOSS_KEYS, "seconds", "int8-agreement")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReplyError(f"the reply lacks {error} or holds it in another type") from error
+    for key, value in counts.items():
+        if type(value) is not int:
+            raise ReplyError(f"{key} must be an integer, got {value!r}")
+    return ClientReport(
+        client_id=counts["client-id"],
+        num_examples=counts["num-examples"],
+        num_steps=counts["num-steps"],
+        state=read_array(arrays, "state"),
+        schema=schema,
+        losses={key: floats[key] for key in LOSS_KEYS},
+        seconds=floats["seconds"],
+        importance=read_array(arrays, "importance"),
+        int8_agreement=None if floats["int8-agreement"] == _NONE else floats["int8-agreement"],
+    )
+
+
+def size_bytes(content: RecordDict) -> int:
+    """Bytes of a message's arrays: what dominates the wire."""
+    return sum(len(array.data) for record in content.array_records.values() for array in record.values())

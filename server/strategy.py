@@ -1,0 +1,175 @@
+"""FedProx on Flower's strategy, made deterministic: who is sampled, and in which order replies are added.
+
+Li et al. 2020, Federated Optimization in Heterogeneous Networks (FedProx): the work of stragglers
+is kept, and the proximal term at the client holds it near the global student.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedProx
+
+from fl.errors import ReplyError, RunError
+from fl.seeds import generator
+from fl.settings import StrategySettings
+from fl.task import LOSS_KEYS, ClientReport
+from fl.wire import array_record, client_record, read_report, size_bytes
+from server.gate import Expectation, check_report
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A client whose work of a round is lost, at which stage, and why."""
+
+    client_id: int
+    stage: str
+    reason: str
+
+
+@dataclass
+class Ledger:
+    """Who took part in a round; client ids in rising order.
+
+    Attributes:
+        sampled: chosen for the round.
+        replied: whose replies passed the gate.
+        failed: who answered with an error or with a reply that the gate refused.
+        missing: of whom nothing came: simulated drop-outs and replies after the time limit.
+        stragglers: simulated: who was asked for fewer steps.
+        down_bytes: sent to all clients.
+        up_bytes: received from all clients.
+    """
+
+    sampled: list[int] = field(default_factory=list)
+    replied: list[int] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    stragglers: list[int] = field(default_factory=list)
+    down_bytes: int = 0
+    up_bytes: int = 0
+
+
+class DeterministicFedProx(FedProx):
+    """Flower's FedProx with sampling by (seed, round), a gate, a ledger, and an ordered sum.
+
+    Set ``expected`` before each round. After `aggregate_train`, ``ledger`` and ``reports`` tell of
+    the round. Node ids in rising order stand for partition ids 0, 1, ...
+    """
+
+    def __init__(
+        self, settings: StrategySettings, seed: int, mu: float, declared_examples: Mapping[int, int]
+    ) -> None:
+        super().__init__(fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=mu)
+        self.settings = settings
+        self.seed = seed
+        self.declared_examples = declared_examples
+        self.expected: Expectation | None = None
+        self.ledger = Ledger()
+        self.reports: list[ClientReport] = []
+        self._client_of: dict[int, int] = {}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """One message for each sampled client that does not drop out."""
+        nodes = sorted(grid.get_node_ids())
+        if len(nodes) != len(self.declared_examples):
+            raise RunError(
+                f"{len(nodes)} of {len(self.declared_examples)} clients are connected; start the others first"
+            )
+        sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, len(nodes))
+        self.ledger = Ledger(sampled=sampled, missing=dropped, stragglers=stragglers)
+        self._client_of = {nodes[client]: client for client in sampled if client not in dropped}
+        shares = {True: client_record(self.settings.straggler_steps), False: client_record(1.0)}
+        messages = []
+        for node, client in self._client_of.items():
+            content = RecordDict({"arrays": arrays, "config": config, "client": shares[client in stragglers]})
+            self.ledger.down_bytes += size_bytes(content)
+            messages.append(Message(content, dst_node_id=node, message_type=MessageType.TRAIN))
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The mean of the valid replies, weighted by examples, added in the order of client ids.
+
+        Raises:
+            RunError: no reply of the round is valid.
+        """
+        self.reports = []
+        answered = {self._client_of[reply.metadata.src_node_id]: reply for reply in replies}
+        for client in sorted(self._client_of.values()):
+            if client not in answered:
+                self.ledger.missing.append(client)
+            else:
+                self._judge(client, answered[client])
+        self.ledger.missing.sort()
+        if not self.reports:
+            raise RunError(_nobody(server_round, self.ledger))
+        losses = mean_losses(self.reports)
+        return array_record(state=weighted_mean([r.state for r in self.reports], self.reports)), MetricRecord(
+            dict(losses)
+        )
+
+    def _judge(self, client: int, reply: Message) -> None:
+        """Accept a reply, or write down why not."""
+        if reply.has_error():
+            stage, _, reason = reply.error.reason.partition(": ")
+            self.ledger.failed.append(Failure(client, stage, reason))
+            return
+        self.ledger.up_bytes += size_bytes(reply.content)
+        try:
+            if self.expected is None:
+                raise RunError("the strategy was not told what to expect of this round")
+            report = read_report(reply.content)
+            check_report(report, client, self.expected)
+        except ReplyError as error:
+            self.ledger.failed.append(Failure(client, "gate", str(error)))
+            return
+        self.ledger.replied.append(client)
+        self.reports.append(report)
+
+
+def sample_clients(
+    settings: StrategySettings, seed: int, round_index: int, num_clients: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Who is sampled, who of them is a (simulated) straggler, and who drops out (simulated).
+
+    The same seed and round always give the same answer; at least one client is left to reply.
+    """
+    rng = generator(seed, round_index, -1, "sampling")
+    num_sampled = max(1, round(settings.fraction * num_clients))
+    sampled = sorted(rng.choice(num_clients, num_sampled, replace=False).tolist())
+    slow = rng.random(num_sampled) < settings.straggler_share
+    lost = rng.random(num_sampled) < settings.dropout_share
+    if lost.all():
+        lost[int(rng.integers(num_sampled))] = False
+    dropped = [c for c, gone in zip(sampled, lost, strict=True) if gone]
+    stragglers = [c for c, late in zip(sampled, slow, strict=True) if late and c not in dropped]
+    return sampled, stragglers, dropped
+
+
+def weighted_mean(vectors: list[np.ndarray], reports: list[ClientReport]) -> np.ndarray:
+    """Mean of flat vectors by the reports' examples, summed in float64 in the order given."""
+    total = sum(report.num_examples for report in reports)
+    mean = np.zeros(vectors[0].shape, np.float64)
+    for vector, report in zip(vectors, reports, strict=True):
+        mean += vector * (report.num_examples / total)
+    return mean.astype(np.float32)
+
+
+def mean_losses(reports: list[ClientReport]) -> dict[str, float]:
+    """Mean of each loss term by examples."""
+    total = sum(report.num_examples for report in reports)
+    return {key: sum(r.losses[key] * r.num_examples for r in reports) / total for key in LOSS_KEYS}
+
+
+def _nobody(round_index: int, ledger: Ledger) -> str:
+    reasons = "; ".join(f"client {f.client_id}: {f.stage}: {f.reason}" for f in ledger.failed[:3])
+    return (
+        f"round {round_index} has no valid reply: {len(ledger.failed)} failed, "
+        f"{len(ledger.missing)} missing of {len(ledger.sampled)} sampled. {reasons}"
+    )

@@ -1,0 +1,180 @@
+"""A Grid over a pool of long-lived Ray actors that we own.
+
+The flat state of a round is put into Ray's object store once, whatever the number of clients. A
+dead actor is replaced and its client tried again; an actor past the round's deadline is replaced too.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ray
+from flwr.app import Message, RecordDict
+from ray.exceptions import RayActorError, RayError
+
+from clients.app import ClientSetup
+from fl.errors import RequestError
+from fl.settings import GridSettings
+from sim.grids.messages import LocalGrid, answer, client_of, error_reply
+
+THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+}
+
+
+class Worker:
+    """What lives in an actor: one client app, one thread, the network resident between rounds."""
+
+    def __init__(self, setup: ClientSetup) -> None:
+        import torch
+
+        from clients.app import make_client_app
+
+        torch.set_num_threads(1)
+        self.app = make_client_app(setup)
+        self.num_clients = len(setup.rows)
+
+    def pid(self) -> int:
+        """The process id; answering means ready."""
+        return os.getpid()
+
+    def work(self, message: Message, arrays: Any) -> Message:
+        """One client's round."""
+        shared = dict(message.content.config_records)
+        message.content = RecordDict({"arrays": arrays, **shared})
+        return answer(self.app, message, self.num_clients)
+
+
+class RayGrid(LocalGrid):
+    """Clients on a pool of actors; a context manager that leaves no process behind.
+
+    Args:
+        setup: what the client apps know.
+        settings: address, number of workers, retries.
+        client_done: called with the partition id after each client.
+    """
+
+    def __init__(
+        self, setup: ClientSetup, settings: GridSettings, client_done: Callable[[int], None]
+    ) -> None:
+        super().__init__(len(setup.rows))
+        self.settings = settings
+        self.client_done = client_done
+        num_workers = min(settings.num_workers or os.cpu_count() or 1, len(setup.rows))
+        start_ray(settings.address, num_workers)
+        self._setup = ray.put(setup)
+        self._actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+        self._workers = [self._hire() for _ in range(num_workers)]
+
+    def __enter__(self) -> "RayGrid":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the actors, and the local Ray with them."""
+        self.close()
+
+    def close(self) -> None:
+        """End the actors, and the local Ray with them; may be called twice."""
+        if ray.is_initialized():
+            for worker in self._workers:
+                ray.kill(worker)
+            ray.shutdown()
+        self._workers = []
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers; returns when all are ready."""
+        return [int(pid) for pid in ray.get([worker.pid.remote() for worker in self._workers])]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Give each idle worker the next client until all have answered or ``timeout`` s have passed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        waiting = [(message, 0) for message in messages]
+        shared = _put_arrays([message for message, _ in waiting])
+        idle = list(range(len(self._workers)))
+        busy: dict[Any, tuple[int, Message, int]] = {}
+        replies: list[Message] = []
+        while waiting or busy:
+            while idle and waiting:
+                message, tries = waiting.pop(0)
+                place = idle.pop(0)
+                light = Message(RecordDict(dict(message.content.config_records)), metadata=message.metadata)
+                future = self._workers[place].work.remote(light, shared[id(message.content["arrays"])])
+                busy[future] = (place, message, tries)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _ = ray.wait(list(busy), num_returns=1, timeout=left)
+            if not ready:
+                break
+            place, message, tries = busy.pop(ready[0])
+            idle.append(place)
+            reply = self._collect(ready[0], place, message, tries)
+            if reply is None:
+                waiting.insert(0, (message, tries + 1))
+                continue
+            replies.append(reply)
+            self.client_done(client_of(message.metadata.dst_node_id))
+        for place, _, _ in busy.values():
+            self._replace(place)
+        return replies
+
+    def _collect(self, future: Any, place: int, message: Message, tries: int) -> Message | None:
+        """The reply; None when the worker died and the client shall be tried again."""
+        try:
+            reply: Message = ray.get(future)
+            return reply
+        except RayActorError:
+            self._replace(place)
+            if tries < self.settings.max_retries:
+                return None
+            return error_reply(message, f"worker: died {tries + 1} times at this client's work")
+        except RayError as error:
+            return error_reply(message, f"worker: {error}".splitlines()[0])
+
+    def _hire(self) -> Any:
+        return self._actor.remote(self._setup)
+
+    def _replace(self, place: int) -> None:
+        ray.kill(self._workers[place])
+        self._workers[place] = self._hire()
+
+
+def _put_arrays(messages: list[Message]) -> dict[int, Any]:
+    """Each distinct array record into the object store, once."""
+    records = {id(m.content["arrays"]): m.content["arrays"] for m in messages}
+    return {key: ray.put(record) for key, record in records.items()}
+
+
+def start_ray(address: str, num_workers: int) -> None:
+    """Start Ray on this machine's loopback address, or join a cluster.
+
+    Raises:
+        RequestError: more workers than CPUs, or nobody at the address.
+    """
+    if ray.is_initialized():
+        return
+    runtime_env = {"env_vars": THREADS}
+    quiet = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime_env}
+    if address == "local":
+        cores = os.cpu_count() or 1
+        if num_workers > cores:
+            raise RequestError(f"grid.num_workers must be at most {cores}, the cores here, got {num_workers}")
+        ray.init(
+            address="local",
+            num_cpus=num_workers,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=256 * 2**20,
+            **quiet,
+        )
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RequestError(
+            f"grid.address must be local or a running Ray cluster, got {address}: {error}"
+        ) from error
