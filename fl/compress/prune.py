@@ -1,0 +1,88 @@
+"""Removing channels by a plan, and mending BatchNorm after."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from fl.compress.importance import root_layers, trace
+
+PruningPlan = Mapping[str, Sequence[int]]
+"""Group name (`ChannelGroup.name`) -> indices of the channels to remove: plain JSON."""
+
+
+def apply_plan(network: nn.Module, plan: PruningPlan, image_size: int) -> None:
+    """Remove a plan's channels from the network, in place.
+
+    Every layer that produces or reads a removed channel shrinks with it; what is left keeps its
+    weights bit for bit. The same plan on the same network gives the same network anywhere. An
+    optimiser of the network must be made anew, since the parameters are other objects now.
+
+    Args:
+        network: a detector with a `video` encoder, dense or pruned.
+        plan: the channels to remove, counted in the network's present widths.
+        image_size: side of a frame, pixels; only the trace uses it.
+
+    Raises:
+        ValueError: no such group, an index that it has not, a repeated index, or a group that
+            would lose its last channel. The network is then as it was.
+    """
+    graph = trace(network, image_size)
+    roots = root_layers(graph)
+    for name, indices in plan.items():
+        if name not in roots:
+            raise ValueError(f"the plan names {name!r}; the network's groups are {', '.join(roots)}")
+        _check_indices(name, indices, roots[name].out_channels)
+    for name, root in roots.items():
+        indices = sorted(plan.get(name, ()))
+        if indices:
+            graph.get_pruning_group(root, tp.prune_conv_out_channels, indices).prune()
+
+
+def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Replace BatchNorm's running statistics by those of some batches, each weighing the same.
+
+    After pruning the old ones belong to another network. Only BatchNorm is in training mode
+    while the batches pass; nothing else changes, and no gradient is kept.
+
+    Args:
+        network: a detector.
+        batches: frames (batch, num_frames, 3, height, width) and mfcc (batch, audio_steps,
+            num_mfcc).
+
+    Raises:
+        ValueError: no batch; the network is then as it was.
+    """
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("BatchNorm cannot be estimated from no batch at all")
+    modes = [(module, module.training) for module in network.modules()]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.training = True
+        with torch.no_grad():
+            network(*first)
+            for frames, mfcc in batches:
+                network(frames, mfcc)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check_indices(name: str, indices: Sequence[int], num_channels: int) -> None:
+    unique = set(indices)
+    if len(unique) != len(indices):
+        raise ValueError(f"the plan repeats a channel of {name!r}")
+    if unique and not (min(unique) >= 0 and max(unique) < num_channels):
+        raise ValueError(f"the plan's channels of {name!r} must be in [0, {num_channels})")
+    if len(unique) == num_channels:
+        raise ValueError(f"the plan would remove all {num_channels} channels of {name!r}")
