@@ -122,14 +122,14 @@ def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) 
     network.zero_grad()
     for batch in shuffled_batches(client.view, client.outputs, size, steps, rng, flip=False):
         _loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
-    vote = taylor_importance(network)
+    vote = taylor_importance(network, client.view.frames.shape[2])
     network.zero_grad()
     return vote
 
 
 def quantized_agreement(task: RoundTask, client: EdgeClient, network: nn.Module) -> float | None:
     """Quantise this client's own student for its device, and compare it with the float one."""
-    from fl.compress.agreement import int8_agreement
+    from fl.compress.agreement import int8_agreement  # onnxruntime is needed in the last round only
 
     return int8_agreement(task.architecture, network, client.view, client.compress, client.cache_dir)
 

@@ -53,15 +53,17 @@ class Architecture:
         """Digest of the canonical JSON, 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def build(self, seed: int = 0) -> nn.Module:
+    def build(self, seed: int = 0, pretrained: bool | str = False) -> nn.Module:
         """Build the network, in evaluation mode, with weights drawn from ``seed``.
 
         A pruned network's weights have the right shapes and no meaning: load its own after.
+        ``pretrained`` starts the backbone from ImageNet weights: True lets timm download them, a
+        string names a local file of timm's.
         torch's global generator is left as it was.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = create(self.name, **self.settings)
+            network = create(self.name, pretrained=pretrained, **self.settings)
         _resize(network, self.widths)
         return network.eval()
 

@@ -2,9 +2,13 @@
 
 Source: PIN-Lite paper skeleton, section 3 and Table 1. With 30 frames of 128x128 and 13 MFCC the
 teacher has 14,998,732 parameters and the student 1,694,508, as published (57.32 and 6.62 MiB).
+
+Shapes go through `int`, which changes nothing here; in an exported graph only the batch stays free
+then, and no operator is left that computes shapes.
 """
 
 import math
+from typing import Any
 
 import timm
 import torch
@@ -92,12 +96,13 @@ class Attention(nn.Module):
             The attended values, (batch, num_queries, dim), and the attention weights,
             (batch, num_heads, num_queries, num_keys).
         """
+        num_queries, num_keys = int(queries.shape[1]), int(keys.shape[1])
         heads = (self.num_heads, self.head_dim)
-        q = self.query(queries).unflatten(-1, heads).transpose(1, 2)
-        k = self.key(keys).unflatten(-1, heads).transpose(1, 2)
-        v = self.value(keys).unflatten(-1, heads).transpose(1, 2)
+        q = self.query(queries).reshape(-1, num_queries, *heads).transpose(1, 2)
+        k = self.key(keys).reshape(-1, num_keys, *heads).transpose(1, 2)
+        v = self.value(keys).reshape(-1, num_keys, *heads).transpose(1, 2)
         weights = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(self.head_dim), dim=-1)
-        attended = (weights @ v).transpose(1, 2).flatten(2)
+        attended = (weights @ v).transpose(1, 2).reshape(-1, num_queries, math.prod(heads))
         return self.out(attended), weights
 
 
@@ -148,6 +153,7 @@ class PinDetector(nn.Module):
         num_layers: int,
     ) -> None:
         super().__init__()
+        self.dim = dim
         self.video = video
         self.audio = AudioEncoder(num_mfcc, dim)
         self.video_position = nn.Parameter(torch.randn(num_frames, dim) * 0.02)
@@ -166,10 +172,11 @@ class PinDetector(nn.Module):
             Logits (batch,), positive for fake, the last block's cross-attention
             (batch, audio_steps, num_frames), and the offset logits (batch, 11).
         """
-        video = self.video(frames.flatten(0, 1)).unflatten(0, (-1, frames.shape[1]))
-        video = video + self.video_position
+        num_frames, channels, height, width = (int(size) for size in frames.shape[1:])
+        video = self.video(frames.reshape(-1, channels, height, width))
+        video = video.reshape(-1, num_frames, self.dim) + self.video_position
         audio = self.audio(mfcc)
-        audio = audio + sinusoidal_position(audio.shape[1], audio.shape[2]).to(audio)
+        audio = audio + sinusoidal_position(int(mfcc.shape[1]), self.dim).to(audio)
         weights = audio
         for block in self.blocks:
             audio, weights = block(audio, video)
@@ -184,13 +191,20 @@ def sinusoidal_position(num_steps: int, dim: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
 
 
-def resnet18_features(pretrained: bool) -> tuple[nn.Module, int]:
+def resnet18_features(pretrained: bool | str) -> tuple[nn.Module, int]:
     """ResNet-18 without pooling and classifier (11,176,512 parameters), and its channels."""
-    net = timm.create_model("resnet18", pretrained=pretrained, num_classes=0, global_pool="")
+    net = timm.create_model("resnet18", num_classes=0, global_pool="", **weights_from(pretrained))
     return net, 512
 
 
-def mobilenetv3_small_features(pretrained: bool) -> tuple[nn.Module, int]:
+def mobilenetv3_small_features(pretrained: bool | str) -> tuple[nn.Module, int]:
     """MobileNetV3-Small up to its 576 channels (927,008 parameters), and its channels."""
-    net = timm.create_model("mobilenetv3_small_100", pretrained=pretrained)
+    net = timm.create_model("mobilenetv3_small_100", **weights_from(pretrained))
     return nn.Sequential(net.conv_stem, net.bn1, net.blocks), 576
+
+
+def weights_from(pretrained: bool | str) -> dict[str, Any]:
+    """timm's arguments for no weights (False), its own download (True), or a local file (a path)."""
+    if isinstance(pretrained, str):
+        return {"pretrained": True, "pretrained_cfg_overlay": {"file": pretrained}}
+    return {"pretrained": pretrained}

@@ -23,7 +23,7 @@ REFERENCE_INPUT: Mapping[str, int] = MappingProxyType(
 """The published PinPoint input: 30 frames of 128x128, and 8 s of audio at a 20 ms hop."""
 
 
-def pinpoint(*, num_frames: int, num_mfcc: int, pretrained: bool = False) -> nn.Module:
+def pinpoint(*, num_frames: int, num_mfcc: int, pretrained: bool | str = False) -> nn.Module:
     """PinPoint, the teacher: ResNet-18, d = 256, 8 heads, 3 blocks."""
     backbone, num_features = resnet18_features(pretrained)
     return PinDetector(
@@ -36,7 +36,7 @@ def pinpoint(*, num_frames: int, num_mfcc: int, pretrained: bool = False) -> nn.
     )
 
 
-def pin_lite(*, num_frames: int, num_mfcc: int, num_layers: int = 2, pretrained: bool = False) -> nn.Module:
+def pin_lite(*, num_frames: int, num_mfcc: int, num_layers: int = 2, pretrained: bool | str = False) -> nn.Module:
     """PIN-Lite, the student: MobileNetV3-Small, d = 128, 4 heads, 2 blocks by default."""
     backbone, num_features = mobilenetv3_small_features(pretrained)
     return PinDetector(
@@ -52,7 +52,7 @@ def pin_lite(*, num_frames: int, num_mfcc: int, num_layers: int = 2, pretrained:
 BUILDERS: Mapping[str, Builder] = MappingProxyType({"pinpoint": pinpoint, "pin_lite": pin_lite})
 
 
-def create(name: str, **settings: int | bool) -> nn.Module:
+def create(name: str, **settings: int | bool | str) -> nn.Module:
     """Build a dense network of the zoo with fresh weights (drawn from torch's generator).
 
     Raises:

@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import FedProx
 
 from fl.errors import ReplyError, RunError
 from fl.seeds import generator
-from fl.settings import StrategySettings
+from fl.settings import DistillSettings, StrategySettings
 from fl.task import LOSS_KEYS, ClientReport
 from fl.wire import array_record, client_record, read_report, size_bytes
 from server.gate import Expectation, check_report
@@ -60,10 +60,17 @@ class DeterministicFedProx(FedProx):
     """
 
     def __init__(
-        self, settings: StrategySettings, seed: int, mu: float, declared_examples: Mapping[int, int]
+        self,
+        settings: StrategySettings,
+        seed: int,
+        distill: DistillSettings,
+        declared_examples: Mapping[int, int],
     ) -> None:
-        super().__init__(fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=mu)
+        super().__init__(
+            fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=distill.proximal_mu
+        )
         self.settings = settings
+        self.batch_size = distill.batch_size
         self.seed = seed
         self.declared_examples = declared_examples
         self.expected: Expectation | None = None

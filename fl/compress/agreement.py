@@ -1,0 +1,56 @@
+"""How far a client's own INT8 copy decides as its float student, on its own shard."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from fl.compress.export import load_template, save_model
+from fl.compress.quantize import Calibration, quantize_int8, recipe_of
+from fl.compress.sessions import run_session
+from fl.data.shards import ShardView
+from fl.distill.batches import load_batch
+from fl.distill.predict import predict
+from fl.errors import RequestError
+from fl.metrics.cost import example_inputs
+from fl.metrics.latency import open_session
+from fl.settings import CompressSettings
+from models.architecture import Architecture
+
+
+def int8_agreement(
+    architecture: Architecture, network: nn.Module, view: ShardView, settings: CompressSettings, cache_dir: Path
+) -> float | None:
+    """Export and quantise a trained student for the device, and compare it with the float one.
+
+    Args:
+        architecture: of the network.
+        network: the locally trained student.
+        view: the client's shard; static INT8 is calibrated on it.
+        settings: the INT8 recipe.
+        cache_dir: where exported graphs are kept.
+
+    Returns:
+        The share of the shard's clips with the same verdict; None where the shard cannot calibrate
+        static INT8 (one class, or too few clips).
+    """
+    image_size, audio_steps = view.frames.shape[2], view.mfcc.shape[1]
+    inputs = example_inputs(architecture.settings, image_size=image_size, audio_steps=audio_steps)
+    model = load_template(architecture, network, inputs, cache_dir).with_weights(network.state_dict())
+    with tempfile.TemporaryDirectory() as folder:
+        float_onnx = save_model(model, Path(folder) / "student.onnx")
+        batch = load_batch(view, np.arange(min(len(view), settings.calibration_clips)))
+        calibration = Calibration(batch.frames.numpy(), batch.mfcc.numpy(), batch.labels.numpy())
+        try:
+            int8_onnx = quantize_int8(
+                float_onnx,
+                Path(folder) / "student.int8.onnx",
+                recipe=recipe_of(architecture, settings.int8),
+                calibration=calibration,
+            )
+        except RequestError:
+            return None
+        int8_logits, _ = run_session(open_session(int8_onnx), view)
+    float_logits, _ = predict(network, view)
+    return float(((float_logits > 0) == (int8_logits > 0)).mean())
