@@ -1,0 +1,66 @@
+"""The loss terms against closed forms and an independent implementation."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import Bernoulli, kl_divergence
+
+from fl.distill.losses import attention_loss, distillation_loss, hard_loss, soft_loss
+
+logit = st.floats(-10, 10)
+
+
+@given(logit, logit, st.floats(1, 8))
+def test_soft_loss_is_the_bernoulli_kl_of_torch(student: float, teacher: float, temperature: float) -> None:
+    ours = soft_loss(torch.tensor([student]), torch.tensor([teacher]), temperature)
+    p = Bernoulli(logits=torch.tensor([teacher / temperature], dtype=torch.float64))
+    q = Bernoulli(logits=torch.tensor([student / temperature], dtype=torch.float64))
+    assert float(ours) == pytest.approx(
+        temperature**2 * float(kl_divergence(p, q)), rel=1e-3, abs=1e-4 * temperature**2
+    )
+
+
+def test_soft_loss_has_a_gradient_where_the_logits_differ_and_none_where_they_agree() -> None:
+    # the published code's softmax over one logit gives zero in both cases
+    student = torch.tensor([1.0, -2.0], requires_grad=True)
+    soft_loss(student, torch.tensor([1.0, 2.0]), 2.0).backward()
+    assert student.grad is not None
+    assert float(student.grad[0]) == pytest.approx(0, abs=1e-7)
+    # d/ds T^2 KL / 2 clips = T * (sigmoid(s / T) - sigmoid(t / T)) / 2
+    expected = 2.0 * (torch.sigmoid(torch.tensor(-1.0)) - torch.sigmoid(torch.tensor(1.0))) / 2
+    assert float(student.grad[1]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_soft_loss_is_finite_for_huge_logits() -> None:
+    loss = soft_loss(torch.tensor([1e4, -1e4]), torch.tensor([-1e4, 1e4]), 1.0)
+    assert torch.isfinite(loss)
+
+
+def test_attention_loss_ignores_scale_and_offset_and_is_two_for_the_opposite() -> None:
+    maps = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(0))
+    assert float(attention_loss(3 * maps + 7, maps)) == pytest.approx(0, abs=1e-5)
+    assert float(attention_loss(-maps, maps)) == pytest.approx(2, abs=1e-5)
+
+
+def test_attention_loss_of_a_constant_map_is_one_and_its_gradient_finite() -> None:
+    student = torch.full((2, 5, 4), 0.25, requires_grad=True)
+    loss = attention_loss(student, torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0)))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(1)
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms() -> None:
+    rng = torch.Generator().manual_seed(1)
+    logits, teacher = torch.randn(6, generator=rng), torch.randn(6, generator=rng)
+    maps, teacher_maps = torch.rand(6, 4, 3, generator=rng), torch.rand(6, 4, 3, generator=rng)
+    labels = torch.tensor([0.0, 1, 0, 1, 1, 0])
+    terms = distillation_loss(
+        logits, maps, labels, teacher, teacher_maps, soft_weight=0.3, temperature=2.0, attention_weight=1.5
+    )
+    assert float(terms.hard) == pytest.approx(float(hard_loss(logits, labels)))
+    expected = 0.7 * terms.hard + 0.3 * terms.soft + 1.5 * terms.attention
+    assert float(terms.total) == pytest.approx(float(expected))
+    assert min(float(terms.soft), float(terms.attention)) > 0
