@@ -1,0 +1,211 @@
+"""PyTorch to ONNX: exported once per architecture, with the weights swapped in after.
+
+Exporting costs seconds and a round changes only weights. So a template, a graph whose initialisers
+bear the state dict's names but hold nothing, is kept on disk; each round fills it and lets ONNX
+Runtime fold what does not depend on the input (docs/decisions/0003-onnx-exporter.md).
+
+Inputs are ``frames`` (batch, num_frames, 3, height, width) and ``mfcc`` (batch, audio_steps,
+num_mfcc), outputs ``logits`` (batch,) and ``explanation`` (batch, audio_steps, num_frames), all
+float32; the batch is free, everything else fixed.
+"""
+
+import copy
+import hashlib
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from fl.errors import RunError
+from models.architecture import Architecture
+
+OPSET = 20
+"""ONNX operator set of every exported graph: the first with a Gelu of its own."""
+
+TEMPLATE_VERSION = 1
+"""Part of a template's digest: raise it when the graph of the same network changes."""
+
+INPUTS = ("frames", "mfcc")
+OUTPUTS = ("logits", "explanation")
+
+_PREFIX = "detector."
+
+
+@dataclass(frozen=True)
+class OnnxTemplate:
+    """A network's graph without its weights.
+
+    Attributes:
+        model: its initialisers have names, types and shapes, and no values.
+    """
+
+    model: onnx.ModelProto
+
+    def with_weights(self, state_dict: Mapping[str, Tensor]) -> onnx.ModelProto:
+        """The graph with these weights, folded for inference: standard operators, BatchNorm fused.
+
+        Args:
+            state_dict: of a network of the template's architecture.
+
+        Raises:
+            ValueError: a tensor is missing, or has another shape.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for initializer in model.graph.initializer:
+            name = initializer.name.removeprefix(_PREFIX)
+            if name not in state_dict:
+                raise ValueError(f"the template needs {name!r}, which the state dict has not")
+            tensor = state_dict[name]
+            if tuple(tensor.shape) != tuple(initializer.dims):
+                raise ValueError(
+                    f"{name!r} must have shape {tuple(initializer.dims)}, got {tuple(tensor.shape)}"
+                )
+            initializer.raw_data = tensor.detach().cpu().contiguous().numpy().tobytes()
+        return fold_constants(model)
+
+
+def load_template(
+    architecture: Architecture,
+    network: nn.Module,
+    example_inputs: tuple[Tensor, Tensor],
+    cache_dir: Path,
+) -> OnnxTemplate:
+    """The template of an architecture for inputs of one shape: from the cache, or exported now.
+
+    Args:
+        architecture: of ``network``.
+        network: left as it is; its weights do not matter.
+        example_inputs: frames and mfcc of any batch size (see the module).
+        cache_dir: templates lie in ``<cache_dir>/exports/<digest>.onnx``.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
+    shapes = [list(tensor.shape[1:]) for tensor in example_inputs]
+    key = json.dumps([architecture.sha256, shapes, OPSET, TEMPLATE_VERSION, torch.__version__])
+    path = cache_dir / "exports" / f"{hashlib.sha256(key.encode()).hexdigest()}.onnx"
+    if path.is_file():
+        return OnnxTemplate(onnx.load(path))
+    model = _export(network, example_inputs)
+    for initializer in model.graph.initializer:
+        initializer.ClearField("raw_data")
+    try:
+        save_model(model, path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; set cache_dir to a writable folder") from error
+    return OnnxTemplate(model)
+
+
+def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX Runtime's basic optimisation: constants folded, BatchNorm fused; operators stay standard."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        folded = onnx.load(path)
+    strip_metadata(folded)
+    return folded
+
+
+def strip_metadata(model: onnx.ModelProto) -> None:
+    """Delete what only describes: metadata, documentation, inferred shapes of intermediate values."""
+    model.ClearField("doc_string")
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+    for item in (*model.graph.node, *model.graph.initializer):
+        item.ClearField("doc_string")
+        del item.metadata_props[:]
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> Path:
+    """Write a graph to one file, whole or not at all; the folder is made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(model.SerializeToString())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def max_difference(session: ort.InferenceSession, network: nn.Module, inputs: tuple[Tensor, Tensor]) -> float:
+    """Largest absolute difference between an exported graph and its network, over both outputs.
+
+    Args:
+        session: of the graph.
+        network: the detector in PyTorch, in evaluation mode.
+        inputs: frames and mfcc (see the module).
+    """
+    with torch.no_grad():
+        expected = network(*inputs)
+    feeds = {name: tensor.cpu().numpy() for name, tensor in zip(INPUTS, inputs, strict=True)}
+    answers = session.run(list(OUTPUTS), feeds)
+    tensors = (expected.logits, expected.explanation)
+    return max(
+        float(np.abs(answer - tensor.cpu().numpy()).max())
+        for answer, tensor in zip(answers, tensors, strict=True)
+    )
+
+
+class _Exported(nn.Module):
+    """A detector reduced to the two outputs that are deployed."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, frames: Tensor, mfcc: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.detector(frames, mfcc)
+        return output.logits, output.explanation
+
+
+def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.ModelProto:
+    exported = _Exported(copy.deepcopy(network).cpu()).eval()
+    _make_distinct(exported)
+    inputs = tuple(tensor.cpu() for tensor in example_inputs)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The legacy exporter announces its removal, and the tracer that sizes become constants, which is meant.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message="The feature will be removed")
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
+        torch.onnx.export(
+            exported,
+            inputs,
+            buffer,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "batch"} for name in (*INPUTS, *OUTPUTS)},
+            opset_version=OPSET,
+            do_constant_folding=False,
+            dynamo=False,
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    strip_metadata(model)
+    return model
+
+
+def _make_distinct(network: nn.Module) -> None:
+    """Give every tensor other values: the exporter merges equal ones, as fresh BatchNorms are."""
+    generator = torch.Generator().manual_seed(0)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator))
