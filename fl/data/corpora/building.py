@@ -143,7 +143,13 @@ def prepare_worker() -> None:
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
+def end_with(parent: Any) -> None:
+    """Wait for the parent process to end, however it does, and end this one."""
+    parent.join()
+    os._exit(1)
 
 
 def write_metadata(folder: Path, records: Sequence[Record]) -> None:

@@ -81,7 +81,7 @@ def forge(
         indices = frames_within(period, target.fps, len(target.frames))
         frames = manipulation.video(target, donor, indices, strength, rng)
     if manipulation.audio is not None:
-        start, stop = (int(round(at * SAMPLE_RATE)) for at in period)
+        start, stop = (round(at * SAMPLE_RATE) for at in period)
         audio = manipulation.audio(target, donor, slice(max(start, 0), min(stop, len(audio))), strength, rng)
     return replace(target, frames=frames, audio=audio)
 
@@ -102,3 +102,11 @@ def draw_period(
     length = min(max(duration_s * rng.uniform(0.5, 0.8), shortest), duration_s)
     start = rng.uniform(0, duration_s - length)
     return (round(float(start), 3), round(float(start + length), 3))
+
+
+def deal_categories(count: int, rng: np.random.Generator) -> list[str]:
+    """``count`` manipulations, sorted by name, in the shares of ``MANIPULATIONS`` as nearly as can be."""
+    names = list(MANIPULATIONS)
+    edges = np.cumsum([MANIPULATIONS[name].share for name in names])
+    places = (np.arange(count) + rng.random()) / max(count, 1) * edges[-1]
+    return [names[min(int(np.searchsorted(edges, place, side="right")), len(names) - 1)] for place in places]

@@ -75,7 +75,7 @@ def align(
 
 
 def match_colour(face: Picture, like: Picture, mask: Picture) -> Picture:
-    """Give ``face`` the mean and spread of ``like`` where ``mask`` > 0.5, per channel (Reinhard et al., 2001)."""
+    """Give ``face`` the mean and spread of ``like`` where ``mask`` > 0.5 (Reinhard et al., 2001)."""
     inside = (mask > 0.5).astype(np.uint8)
     mean, spread = (moment[:, 0] for moment in cv2.meanStdDev(face, mask=inside))
     wanted, wide = (moment[:, 0] for moment in cv2.meanStdDev(like, mask=inside))

@@ -5,6 +5,7 @@ extra keys category, identity, source and group. Cai et al., DICTA 2022.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def read_corpus(root: Path, public_share: float, seed: int) -> list[Clip]:
     public = choose_public(train_groups, public_share, seed)
     clips = []
     for clip, split in drafts:
-        own: Split = SPLITS[split] if split in SPLITS else ("public" if clip.group in public else "clients")
-        clips.append(Clip(**{**clip.__dict__, "split": own}))
+        training: Split = "public" if clip.group in public else "clients"
+        clips.append(replace(clip, split=SPLITS.get(split, training)))
     return clips
 
 

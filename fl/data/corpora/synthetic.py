@@ -14,7 +14,7 @@ import numpy as np
 
 from fl.data.clips import REAL
 from fl.data.corpora.building import Record, building_place, make_record, run_tasks, write_metadata
-from fl.data.corpora.forge import MANIPULATIONS, draw_period, forge
+from fl.data.corpora.forge import MANIPULATIONS, deal_categories, draw_period, forge
 from fl.data.corpora.performance import cast_person, perform
 from fl.data.corpora.writer import draw_encoding, write_mp4
 from fl.errors import RequestError
@@ -80,7 +80,7 @@ def build_corpus(
         The folder with ``train/``, ``dev/``, ``test/`` and ``metadata.min.json``.
 
     Raises:
-        RequestError: too few identities for three splits, an odd frame size, or a cache that cannot be written.
+        RequestError: too few identities for three splits, an odd frame size, a cache that cannot be written.
     """
     groups = plan_corpus(settings)
     with building_place(cache_dir, corpus_digest(settings)) as (final, rising):
@@ -121,7 +121,7 @@ def plan_split(
     split: str, members: list[str], settings: SyntheticSettings, rng: np.random.Generator
 ) -> list[GroupPlan]:
     """Cut a split into groups and give each identity its clips."""
-    first, second = deal_categories(len(members), rng), deal_categories(len(members), rng)
+    first, second = (rng.permutation(deal_categories(len(members), rng)).tolist() for _ in range(2))
     single = rng.random(len(members)) < 0.5
     clips, number = [], 0
     for position in range(len(members)):
@@ -158,17 +158,6 @@ def plan_identity(
             )
         )
     return tuple(clips)
-
-
-def deal_categories(count: int, rng: np.random.Generator) -> list[str]:
-    """``count`` manipulations in random order, in the shares of ``MANIPULATIONS`` as nearly as can be."""
-    names = list(MANIPULATIONS)
-    edges = np.cumsum([MANIPULATIONS[name].share for name in names])
-    places = (np.arange(count) + rng.random()) / max(count, 1) * edges[-1]
-    picked = [
-        names[min(int(np.searchsorted(edges, place, side="right")), len(names) - 1)] for place in places
-    ]
-    return [picked[index] for index in rng.permutation(count)]
 
 
 def render_group(plan: GroupPlan, folder: Path) -> list[Record]:
