@@ -1,0 +1,29 @@
+"""What writers to the cache share: errors that name ``cache_dir``, and data that is really on the disk."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fl.errors import RequestError
+
+
+@contextmanager
+def writing_to(cache_dir: Path) -> Iterator[None]:
+    """Turn what the file system holds against writing into a RequestError that names ``cache_dir``."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"cache_dir {str(cache_dir)!r} cannot be written ({error.strerror or error}): "
+            "name a writable folder with enough space by cache_dir= or $FEDPIN_CACHE"
+        ) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's or folder's contents are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
