@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from clients.round import EdgeClient, run_round
-from fl.data.shards import open_shard
+from fl.data.shards import open_shard, take
 from fl.distill.teacher import open_outputs
 from fl.settings import CompressSettings, DistillSettings
 from fl.wire import read_task, report_records
@@ -55,7 +55,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             resident[key] = task.architecture.build()
         client = EdgeClient(
             client_id=client_id,
-            view=store.view(setup.rows[client_id]),
+            view=take(store, setup.rows[client_id]),
             outputs=outputs,
             distill=setup.distill,
             compress=setup.compress,

@@ -122,7 +122,7 @@ def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) 
     network.zero_grad()
     for batch in shuffled_batches(client.view, client.outputs, size, steps, rng, flip=False):
         _loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
-    vote = taylor_importance(network, client.view.frames.shape[2])
+    vote = taylor_importance(network, client.view.shard.frames.shape[2])
     network.zero_grad()
     return vote
 

@@ -117,6 +117,10 @@ class SystemSettings:
 
     name: str = setting("pin", Limit(choices=("pin",)), doc="system: teacher and student")
     pretrained: bool = setting(False, doc="start the backbones from ImageNet weights (timm downloads them)")
+    teacher_backbone: str = setting(
+        "", doc="a local file of timm's ResNet-18 weights, in place of a download"
+    )
+    student_backbone: str = setting("", doc="a local file of timm's MobileNetV3-Small weights")
     student_layers: int = setting(2, Limit(low=1, high=6), doc="gated cross-attention blocks of the student")
 
 

@@ -40,7 +40,7 @@ def load_flat(network: nn.Module, flat: np.ndarray) -> None:
     sizes = [t.numel() for t in tensors]
     if flat.shape != (sum(sizes),):
         raise ValueError(f"state has shape {flat.shape}, the network needs ({sum(sizes)},)")
-    source = torch.tensor(flat).split(sizes)
+    source = torch.split(torch.tensor(flat), sizes)
     torch._foreach_copy_(tensors, [s.view_as(t) for s, t in zip(source, tensors, strict=True)])
 
 

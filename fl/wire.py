@@ -65,12 +65,12 @@ def read_task(content: RecordDict) -> RoundTask:
     """The task in a message."""
     config = content.config_records["config"]
     return RoundTask(
-        round_index=int(config["round-index"]),
+        round_index=_whole(config, "round-index"),
         architecture=Architecture.from_json(str(config["architecture"])),
         state=read_array(content.array_records["arrays"], "state"),
         schema=str(config["schema"]),
-        learning_rate=float(config["learning-rate"]),
-        step_share=float(content.config_records["client"]["step-share"]),
+        learning_rate=_number(config, "learning-rate"),
+        step_share=_number(content.config_records["client"], "step-share"),
         measure_importance=bool(config["measure-importance"]),
         quantize=bool(config["quantize"]),
     )
@@ -105,26 +105,36 @@ def read_report(content: RecordDict) -> ClientReport:
         arrays = content.array_records["arrays"]
         metrics = content.metric_records["metrics"]
         schema = str(content.config_records["config"]["schema"])
-        counts = {key: metrics[key] for key in ("client-id", "num-examples", "num-steps")}
-        floats = {key: float(metrics[key]) for key in (*LOSS_KEYS, "seconds", "int8-agreement")}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReplyError(f"the reply lacks {error} or holds it in another type") from error
-    for key, value in counts.items():
-        if type(value) is not int:
-            raise ReplyError(f"{key} must be an integer, got {value!r}")
+    except KeyError as error:
+        raise ReplyError(f"the reply lacks {error}") from error
+    agreement = _number(metrics, "int8-agreement")
     return ClientReport(
-        client_id=counts["client-id"],
-        num_examples=counts["num-examples"],
-        num_steps=counts["num-steps"],
+        client_id=_whole(metrics, "client-id"),
+        num_examples=_whole(metrics, "num-examples"),
+        num_steps=_whole(metrics, "num-steps"),
         state=read_array(arrays, "state"),
         schema=schema,
-        losses={key: floats[key] for key in LOSS_KEYS},
-        seconds=floats["seconds"],
+        losses={key: _number(metrics, key) for key in LOSS_KEYS},
+        seconds=_number(metrics, "seconds"),
         importance=read_array(arrays, "importance"),
-        int8_agreement=None if floats["int8-agreement"] == _NONE else floats["int8-agreement"],
+        int8_agreement=None if agreement == _NONE else agreement,
     )
 
 
 def size_bytes(content: RecordDict) -> int:
     """Bytes of a message's arrays: what dominates the wire."""
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+
+
+def _whole(record: ConfigRecord | MetricRecord, key: str) -> int:
+    value = record.get(key)
+    if type(value) is not int:
+        raise ReplyError(f"{key} must be an integer, got {value!r}")
+    return value
+
+
+def _number(record: ConfigRecord | MetricRecord, key: str) -> float:
+    value = record.get(key)
+    if type(value) not in (int, float):
+        raise ReplyError(f"{key} must be a number, got {value!r}")
+    return float(value)  # type: ignore[arg-type]

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fl.compress.quantize import Calibration, quantize_int8, recipe_of
 from torch import Tensor, nn
 
 from fl.compress.export import load_template, max_difference, save_model
-from fl.compress.quantize import Calibration, quantize_int8, recipe_of
 from fl.compress.sessions import run_session, session_feeds
 from fl.data.shards import ShardView
 from fl.distill.batches import TeacherOutputs, load_batch
@@ -17,7 +17,7 @@ from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_b
 from fl.metrics.detection import DetectionMetrics, detection_metrics
 from fl.metrics.explanation import EpsSummary, eps
 from fl.metrics.latency import Latency, open_session, time_interleaved
-from fl.seeds import generator
+from fl.seeds import derive, generator
 from fl.settings import CompressSettings, LatencySettings
 from fl.state import flatten, weights_sha256
 from models.architecture import Architecture
@@ -83,12 +83,11 @@ def evaluate_student(
     fp32_logits, _ = run_session(sessions["fp32"], examiner.test)
     int8_logits, int8_maps = run_session(sessions["int8"], examiner.test)
     feeds = session_feeds(examiner.test, np.arange(1))
-    rng = generator(examiner.seed, round_index, -1, "latency")
     timings = time_interleaved(
         {name: (session, feeds) for name, session in sessions.items()},
         num_warmup=examiner.latency.num_warmup,
         num_runs=examiner.latency.num_runs,
-        rng=rng,
+        seed=derive(examiner.seed, "latency", round_index),
     )
     onnx = {
         "fp32": _graph_row(float_onnx, timings["fp32"], measure(examiner, fp32_logits)),
@@ -141,7 +140,7 @@ def explain(examiner: Examiner, maps: np.ndarray, round_index: int) -> EpsSummar
     """EPS of (clips, audio_steps, video_frames) maps against the teacher's on the test split."""
     rng = generator(examiner.seed, round_index, -1, "eps")
     teacher_maps = examiner.outputs.maps[examiner.test.rows]
-    return eps(teacher_maps, maps, examiner.test.valid_steps, rng)
+    return eps(teacher_maps, maps, examiner.test.shard.valid_steps[examiner.test.rows], rng)
 
 
 def describe(architecture: Architecture, network: nn.Module, view: ShardView) -> dict[str, Any]:
@@ -158,7 +157,7 @@ def describe(architecture: Architecture, network: nn.Module, view: ShardView) ->
 def inputs_of(architecture: Architecture, view: ShardView) -> tuple[Tensor, Tensor]:
     """One clip's worth of zeros in the shapes that the view's clips have."""
     return example_inputs(
-        architecture.settings, image_size=view.frames.shape[2], audio_steps=view.mfcc.shape[1]
+        architecture.settings, image_size=view.shard.frames.shape[2], audio_steps=view.shard.mfcc.shape[1]
     )
 
 

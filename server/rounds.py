@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 from torch import nn
 
 from fl.compress.importance import channel_groups
-from fl.compress.prune import apply_plan, reestimate_batchnorm
+from fl.compress.prune import PruningPlan, apply_plan, reestimate_batchnorm
 from fl.data.shards import ShardView
 from fl.devices import profile_of, round_seconds
 from fl.distill.batches import shuffled_batches
@@ -24,7 +24,7 @@ from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
 from server.evaluate import Evaluation, Examiner, evaluate_student, inputs_of
 from server.gate import Expectation
-from server.plan import PruningPlan, make_plan
+from server.plan import make_plan
 from server.strategy import DeterministicFedProx, Ledger, weighted_mean
 
 Record = dict[str, Any]

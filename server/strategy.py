@@ -124,7 +124,7 @@ class DeterministicFedProx(FedProx):
     def _judge(self, client: int, reply: Message) -> None:
         """Accept a reply, or write down why not."""
         if reply.has_error():
-            stage, _, reason = reply.error.reason.partition(": ")
+            stage, _, reason = (reply.error.reason or "").partition(": ")
             self.ledger.failed.append(Failure(client, stage, reason))
             return
         self.ledger.up_bytes += size_bytes(reply.content)

@@ -84,15 +84,15 @@ def take_steps(
         sums += size * torch.tensor([*(float(value) for value in row), proximal], dtype=torch.float64)
         num_steps += 1
         num_examples += size
-    mean = (sums / max(num_examples, 1)).tolist()
-    return MeanLosses(*mean, num_steps=num_steps, num_examples=num_examples)
+    loss, hard, soft, attention, proximal_mean = (sums / max(num_examples, 1)).tolist()
+    return MeanLosses(loss, hard, soft, attention, proximal_mean, num_steps, num_examples)
 
 
 @torch.no_grad()
 def _add_proximal(parameters: Sequence[nn.Parameter], anchor: Sequence[Tensor], mu: float) -> float:
     """Add mu * (w - w_global) to the gradients; the value of the term before the step."""
-    moved = [(p, a) for p, a in zip(parameters, anchor, strict=True) if p.grad is not None]
-    distance = torch._foreach_sub([p for p, _ in moved], [a for _, a in moved])
-    torch._foreach_add_([p.grad for p, _ in moved], distance, alpha=mu)
+    moved = [(p, a, p.grad) for p, a in zip(parameters, anchor, strict=True) if p.grad is not None]
+    distance = torch._foreach_sub([p for p, _, _ in moved], [a for _, a, _ in moved])
+    torch._foreach_add_([grad for _, _, grad in moved], distance, alpha=mu)
     norms = torch.stack(torch._foreach_norm(distance))
     return float(0.5 * mu * (norms**2).sum())

@@ -13,7 +13,7 @@ from fl.distill.batches import ordered_batches
 
 def has_fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
-    return bool(torch.cpu._is_avx512_bf16_supported())  # type: ignore[no-untyped-call]
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def autocast(precision: str) -> AbstractContextManager[object]:

@@ -22,7 +22,7 @@ from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from fl.data.shards import Shard, ShardView
+from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batches
 from fl.distill.loop import take_steps
 from fl.distill.losses import LossTerms, supervised_loss
@@ -70,6 +70,7 @@ def obtain_teacher(
     settings: TeacherSettings,
     cache_dir: Path,
     advance: Advance,
+    pretrained: bool | str = False,
 ) -> Teacher:
     """The cached teacher, or a new one, trained under a lock; past its gate in either case.
 
@@ -80,18 +81,21 @@ def obtain_teacher(
         settings: how it is trained.
         cache_dir: root of the cache.
         advance: called with (1, note) after each epoch.
+        pretrained: start the backbone from ImageNet weights, see `Architecture.build`.
 
     Raises:
         TeacherError: the validation AUC is below ``settings.min_auc``, or cannot be measured.
         RequestError: ``teacher.weights`` does not fit.
     """
-    digest = _digest(architecture, public, validation, settings)
+    digest = _digest(architecture, public, validation, settings, pretrained)
     folder = cache_dir / "teachers" / digest
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "teacher.json").exists():
             with _atomic_folder(folder) as building:
-                _make(architecture, public, validation, settings, building, advance)
+                network = architecture.build(derive(settings.seed, "teacher"), pretrained)
+                _make(network, public, validation, settings, building, advance)
+                (building / "architecture.json").write_text(architecture.to_json())
     told = json.loads((folder / "teacher.json").read_text())
     teacher = Teacher(architecture, folder, digest, told["validation_auc"], told["num_epochs"])
     if teacher.validation_auc < settings.min_auc:
@@ -104,7 +108,7 @@ def obtain_teacher(
 
 
 def _make(
-    architecture: Architecture,
+    network: nn.Module,
     public: Shard,
     validation: Shard,
     settings: TeacherSettings,
@@ -112,14 +116,12 @@ def _make(
     advance: Advance,
 ) -> None:
     """Train (or read) the teacher and write its files into ``folder``."""
-    network = architecture.build(derive(settings.seed, "teacher"))
     if settings.weights:
         _read_weights(network, Path(settings.weights))
-        auc, num_epochs = _auc(network, validation.view(), settings), 0
+        auc, num_epochs = _auc(network, take(validation), settings), 0
     else:
-        auc, num_epochs = train_teacher(network, public.view(), validation.view(), settings, advance)
+        auc, num_epochs = train_teacher(network, take(public), take(validation), settings, advance)
     safetensors.torch.save_model(network, str(folder / "weights.safetensors"))
-    (folder / "architecture.json").write_text(architecture.to_json())
     told = {"validation_auc": auc, "num_epochs": num_epochs, "settings": asdict(settings)}
     (folder / "teacher.json").write_text(json.dumps(told, indent=1))
 
@@ -136,7 +138,7 @@ def train_teacher(
     Returns:
         The best validation AUC and the number of epochs trained.
     """
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -167,7 +169,7 @@ def train_teacher(
         if epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best_state)
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.to(memory_format=torch.contiguous_format)
     return best_auc, epoch + 1
 
 
@@ -194,9 +196,9 @@ def teacher_outputs(
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             with _atomic_folder(folder) as building:
-                network = teacher.load().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                network = teacher.load().to(memory_format=torch.channels_last)
                 logits, maps = predict(
-                    network, shard.view(), precision=resolve_precision(precision), advance=advance
+                    network, take(shard), precision=resolve_precision(precision), advance=advance
                 )
                 logits.astype("<f4").tofile(building / "logits.f32")
                 maps.astype("<f4").tofile(building / "maps.f32")
@@ -234,7 +236,13 @@ def _read_weights(network: nn.Module, path: Path) -> None:
         ) from error
 
 
-def _digest(architecture: Architecture, public: Shard, validation: Shard, settings: TeacherSettings) -> str:
+def _digest(
+    architecture: Architecture,
+    public: Shard,
+    validation: Shard,
+    settings: TeacherSettings,
+    pretrained: bool | str,
+) -> str:
     told = {key: value for key, value in asdict(settings).items() if key != "min_auc"}
     if settings.weights:
         path = Path(settings.weights)
@@ -242,7 +250,7 @@ def _digest(architecture: Architecture, public: Shard, validation: Shard, settin
             raise RequestError(f"teacher.weights must name a file, got {path}: no such file")
         told["weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
     told["precision"] = resolve_precision(settings.precision)
-    parts = [RECIPE_VERSION, architecture.to_json(), public.digest, validation.digest, told]
+    parts = [RECIPE_VERSION, architecture.to_json(), public.digest, validation.digest, told, pretrained]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -6,7 +6,7 @@ has a task identity, which Flower's own engine sets the same way (pinned: flwr 1
 
 from collections.abc import Iterable
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -36,7 +36,7 @@ def client_of(node_id: int) -> int:
 
 def context_of(node_id: int, num_clients: int) -> Context:
     """A fresh context: nothing of one task is seen by the next."""
-    config = {"partition-id": client_of(node_id), "num-partitions": num_clients}
+    config: UserConfig = {"partition-id": client_of(node_id), "num-partitions": num_clients}
     return Context(run_id=RUN_ID, node_id=node_id, node_config=config, state=RecordDict(), run_config={})
 
 

@@ -103,7 +103,11 @@ class RayGrid(LocalGrid):
             while idle and waiting:
                 message, tries = waiting.pop(0)
                 place = idle.pop(0)
-                light = Message(RecordDict(dict(message.content.config_records)), metadata=message.metadata)
+                light = Message(
+                    RecordDict(dict(message.content.config_records)),
+                    dst_node_id=message.metadata.dst_node_id,
+                    message_type=message.metadata.message_type,
+                )
                 future = self._workers[place].work.remote(light, shared[id(message.content["arrays"])])
                 busy[future] = (place, message, tries)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,128 @@
+"""Everything before the first round: corpus, stores, teacher, its outputs, and the partition."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from fl.data.partition import partition_clips, partition_skew
+
+from fl.data.clips import Clip
+from fl.data.corpora import folders, lavdf, synthetic
+from fl.data.shards import Shard, build_shard
+from fl.distill.batches import TeacherOutputs
+from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
+from fl.errors import DataError
+from fl.settings import Experiment
+from models.architecture import Architecture
+from models.zoo import SYSTEMS
+from sim.progress import Progress
+
+SPLITS = ("public", "clients", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the rounds start from.
+
+    Attributes:
+        stores: split -> its clips on disk.
+        teacher: trained and frozen.
+        outputs: split -> the teacher's outputs, for "clients" and "test".
+        rows: the rows of the clients' store that each client owns.
+        student: the dense student's architecture.
+    """
+
+    stores: dict[str, Shard]
+    teacher: Teacher
+    outputs: dict[str, TeacherOutputs]
+    rows: tuple[np.ndarray, ...]
+    student: Architecture
+
+
+def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prepared:
+    """Build or find in the cache all that the rounds need.
+
+    Raises:
+        FedpinError: with the cause; nothing half-built is left in the cache.
+    """
+    clips = read_clips(experiment, cache_dir, progress)
+    stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS}
+    rows = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
+    skew = partition_skew(stores["clients"].clips, rows)
+    progress.line(describe_partition(rows, skew["mean_divergence"]))
+
+    teacher_name, student_name = SYSTEMS[experiment.system.name]
+    clip = experiment.data.clip
+    settings = {"num_frames": clip.num_frames, "num_mfcc": clip.num_mfcc}
+    student_settings = {**settings, "num_layers": experiment.system.student_layers}
+    with progress.stage("Teacher", total=experiment.teacher.max_epochs) as advance:
+        teacher = obtain_teacher(
+            Architecture(teacher_name, settings),
+            stores["public"],
+            stores["validation"],
+            experiment.teacher,
+            cache_dir,
+            advance,
+            pretrained=experiment.system.teacher_backbone or experiment.system.pretrained,
+        )
+    progress.line(f"Teacher {teacher.digest[:8]}: validation AUC {teacher.validation_auc:.3f}")
+    outputs = {}
+    for split in ("clients", "test"):
+        with progress.stage(f"Teacher outputs, {split}", total=len(stores[split])) as advance:
+            outputs[split] = teacher_outputs(teacher, stores[split], experiment.teacher.precision, advance)
+    return Prepared(stores, teacher, outputs, rows, Architecture(student_name, student_settings))
+
+
+def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:
+    """The corpus as one table of clips; rendered or forged first where it has to be."""
+    data, workers = experiment.data, os.cpu_count() or 1
+    if data.corpus == "synthetic":
+        total = data.synthetic.num_identities * data.synthetic.clips_per_identity
+        with progress.stage("Rendering the corpus", total=total) as advance:
+            root = synthetic.build_corpus(data.synthetic, cache_dir, advance, workers)
+    elif data.corpus == "folders":
+        with progress.stage("Forging the corpus") as advance:
+            root = folders.build_corpus(
+                Path(data.root), data.folders, cache_dir, advance, workers, data.max_bad_share
+            )
+    else:
+        root = Path(data.root)
+    return lavdf.read_corpus(root, data.public_share, experiment.seed)
+
+
+def build_store(
+    split: str, clips: Sequence[Clip], experiment: Experiment, cache_dir: Path, progress: Progress
+) -> Shard:
+    """One split's clips, decoded, cropped and memory-mapped; unreadable ones are counted in a line."""
+    chosen = [clip for clip in clips if clip.split == split]
+    if not chosen:
+        raise DataError(
+            f"the split {split!r} holds no clip: the corpus needs more identities "
+            "(data.synthetic.num_identities, or more people under data.root)"
+        )
+    with progress.stage(f"Shards, {split}", total=len(chosen)) as advance:
+        store = build_shard(
+            chosen,
+            experiment.data.clip,
+            cache_dir,
+            num_workers=os.cpu_count() or 1,
+            max_bad_share=experiment.data.max_bad_share,
+            advance=advance,
+        )
+    if store.skipped:
+        first = store.skipped[0]
+        progress.line(
+            f"Skipped {len(store.skipped)} of {len(chosen)} {split} clips, e.g. {first.file}: {first.reason}"
+        )
+    return store
+
+
+def describe_partition(rows: Sequence[np.ndarray], divergence: float) -> str:
+    """One line: sizes of the clients' shards, and how far their categories are from the whole."""
+    sizes = sorted(len(own) for own in rows)
+    return (
+        f"Partition: {len(rows)} clients, {sizes[0]} to {sizes[-1]} clips each, "
+        f"mean divergence of categories {divergence:.2f} (0 = IID)"
+    )

@@ -1,0 +1,203 @@
+"""The composition root: builds every part of a run from its settings, and runs it."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from fl.compress.quantize import Calibration
+from flwr.app import Context, RecordDict
+from flwr.serverapp import Grid
+
+from clients.app import ClientSetup, make_client_app
+from fl.compress.export import load_template, save_model
+from fl.compress.importance import channel_groups
+from fl.data.shards import take
+from fl.distill.batches import load_batch
+from fl.metrics.cost import count_macs, count_parameters, size_bytes
+from fl.metrics.detection import detection_metrics
+from fl.seeds import derive, generator
+from fl.settings import Experiment
+from server.app import make_server_app
+from server.evaluate import Evaluation, Examiner, inputs_of, probabilities, two_class_rows
+from server.rounds import GlobalStudent, Record, Server
+from server.strategy import DeterministicFedProx
+from sim.grids.messages import RUN_ID, SERVER_NODE_ID
+from sim.prepare import Prepared, prepare
+from sim.progress import Progress
+from sim.record import Prediction, append_round, summarise, write_predictions, write_summary
+
+
+def default_cache_dir(experiment: Experiment) -> Path:
+    """Where corpora, shards, teachers and exported graphs are kept."""
+    named = experiment.cache_dir or os.environ.get("FEDPIN_CACHE") or "~/.cache/fedpin"
+    return Path(named).expanduser().resolve()
+
+
+def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[str]) -> Path:
+    """A federated run, from corpus to figures.
+
+    Args:
+        experiment: all settings, checked.
+        run_dir: an existing folder for what the run leaves.
+        overrides: the request as typed, for the summary.
+
+    Returns:
+        ``run_dir``.
+
+    Raises:
+        FedpinError: with the cause; what was recorded is kept.
+    """
+    progress = Progress()
+    cache_dir = default_cache_dir(experiment)
+    torch.set_num_threads(os.cpu_count() or 1)
+    prepared = prepare(experiment, cache_dir, progress)
+    torch.set_num_threads(1)
+    teacher_row = describe_teacher(prepared)
+    examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
+    student = make_student(prepared, experiment)
+    strategy = DeterministicFedProx(
+        experiment.strategy,
+        experiment.seed,
+        experiment.distill,
+        {client: len(rows) for client, rows in enumerate(prepared.rows)},
+    )
+    last: list[Evaluation] = []
+    with progress.rounds(experiment.strategy.num_rounds, len(prepared.rows)) as display:
+
+        def on_round(record: Record, evaluation: Evaluation) -> None:
+            append_round(run_dir, record)
+            last[:] = [evaluation]
+            display.round_done(record)
+
+        server = Server(experiment, strategy, examiner, take(prepared.stores["public"]), on_round)
+        try:
+            with open_grid(prepared, experiment, cache_dir, display.client_done) as grid:
+                context = Context(RUN_ID, SERVER_NODE_ID, {}, RecordDict(), {})
+                make_server_app(server, student)(grid, context)
+        finally:
+            if last:
+                finish(run_dir, experiment, prepared, teacher_row, last[0], overrides)
+    return run_dir
+
+
+def make_student(prepared: Prepared, experiment: Experiment) -> GlobalStudent:
+    """The dense student with its first weights, drawn from the run's seed."""
+    pretrained = experiment.system.student_backbone or experiment.system.pretrained
+    network = prepared.student.build(derive(experiment.seed, "student"), pretrained)
+    groups = channel_groups(network, experiment.data.clip.image_size)
+    return GlobalStudent(prepared.student, network, {group.name: group.num_channels for group in groups})
+
+
+def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:
+    """Evaluation on the test split, with the teacher's graph and public calibration clips."""
+    public = take(prepared.stores["public"])
+    rng = generator(experiment.seed, 0, -1, "calibration")
+    rows = two_class_rows(public.labels, experiment.compress.calibration_clips, rng)
+    batch = load_batch(public, rows)
+    return Examiner(
+        test=take(prepared.stores["test"]),
+        outputs=prepared.outputs["test"],
+        calibration=Calibration(batch.frames.numpy(), batch.mfcc.numpy(), batch.labels.numpy()),
+        teacher_onnx=export_teacher(prepared, cache_dir),
+        compress=experiment.compress,
+        latency=experiment.latency,
+        run_dir=run_dir,
+        cache_dir=cache_dir,
+        seed=experiment.seed,
+    )
+
+
+def export_teacher(prepared: Prepared, cache_dir: Path) -> Path:
+    """The teacher's float graph, beside its weights in the cache."""
+    path = prepared.teacher.folder / "teacher.onnx"
+    if not path.exists():
+        network = prepared.teacher.load()
+        inputs = inputs_of(prepared.teacher.architecture, take(prepared.stores["test"]))
+        template = load_template(prepared.teacher.architecture, network, inputs, cache_dir)
+        save_model(template.with_weights(network.state_dict()), path)
+    return path
+
+
+def describe_teacher(prepared: Prepared) -> Record:
+    """The teacher's own row of the summary: sizes, and metrics on the test split."""
+    test = take(prepared.stores["test"])
+    network = prepared.teacher.load()
+    metrics = detection_metrics(
+        test.labels,
+        probabilities(prepared.outputs["test"].logits),
+        [clip.category for clip in test.clips],
+    )
+    return {
+        "digest": prepared.teacher.digest,
+        "num_epochs": prepared.teacher.num_epochs,
+        "validation_auc": prepared.teacher.validation_auc,
+        "num_parameters": count_parameters(network),
+        "macs": count_macs(network, *inputs_of(prepared.teacher.architecture, test)).total,
+        "size_bytes": size_bytes(network),
+        **asdict(metrics),
+    }
+
+
+@contextmanager
+def open_grid(
+    prepared: Prepared, experiment: Experiment, cache_dir: Path, client_done: Callable[[int], None]
+) -> Iterator[Grid]:
+    """The Grid that the settings name; its processes end with the block."""
+    store = prepared.stores["clients"]
+    setup = ClientSetup(
+        shard=store.path,
+        outputs=prepared.teacher.folder / "outputs" / store.digest,
+        rows=prepared.rows,
+        distill=experiment.distill,
+        compress=experiment.compress,
+        seed=experiment.seed,
+        cache_dir=cache_dir,
+    )
+    if experiment.grid.kind == "inprocess":
+        from sim.grids.inprocess import InProcessGrid
+
+        yield InProcessGrid(make_client_app(setup), len(prepared.rows), client_done)
+        return
+    from sim.grids.ray import RayGrid
+
+    with RayGrid(setup, experiment.grid, client_done) as grid:
+        yield grid
+
+
+def finish(
+    run_dir: Path,
+    experiment: Experiment,
+    prepared: Prepared,
+    teacher_row: Record,
+    evaluation: Evaluation,
+    overrides: Sequence[str],
+) -> None:
+    """Write the summary and the predictions of the last recorded round."""
+    summary = summarise(
+        run_dir,
+        teacher_row,
+        asdict(experiment),
+        overrides=list(overrides),
+        partition=[len(rows) for rows in prepared.rows],
+        clips={split: len(store) for split, store in prepared.stores.items()},
+        skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
+    )
+    last = summary["last_round"]
+    for key in ("teacher_latency_ms_p50", "teacher_latency_ms_p95"):
+        summary["teacher"][key.removeprefix("teacher_")] = last["onnx"][key]
+    write_summary(run_dir, summary)
+    test = take(prepared.stores["test"])
+    teacher_scores = probabilities(np.asarray(prepared.outputs["test"].logits))
+    write_predictions(
+        run_dir,
+        [
+            Prediction(clip.path.name, clip.label, clip.category, float(a), float(b), float(c))
+            for clip, a, b, c in zip(
+                test.clips, evaluation.scores, evaluation.scores_int8, teacher_scores, strict=True
+            )
+        ],
+    )
