@@ -103,7 +103,9 @@ def load_template(
     try:
         save_model(model, path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; set cache_dir to a writable folder") from error
+        raise RunError(
+            f"cannot write {path}: {error.strerror}; set cache_dir to a writable folder"
+        ) from error
     return OnnxTemplate(model)
 
 
@@ -123,11 +125,15 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def strip_metadata(model: onnx.ModelProto) -> None:
-    """Delete what only describes: metadata, documentation, inferred shapes of intermediate values."""
+    """Delete what only describes: metadata, documentation, inner shapes, operator sets not used."""
     model.ClearField("doc_string")
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     del model.graph.value_info[:]
+    used = {node.domain for node in model.graph.node}
+    opsets = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     for item in (*model.graph.node, *model.graph.initializer):
         item.ClearField("doc_string")
         del item.metadata_props[:]

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 FloatVector = NDArray[np.float32]
 
+TRACE_SIZE = 64
+"""Side of the blank frame that is traced, pixels."""
+
 
 @dataclass(frozen=True)
 class ChannelGroup:
@@ -34,18 +37,18 @@ class ChannelGroup:
     num_channels: int
 
 
-def channel_groups(network: nn.Module, image_size: int) -> tuple[ChannelGroup, ...]:
+def channel_groups(network: nn.Module, image_size: int = TRACE_SIZE) -> tuple[ChannelGroup, ...]:
     """The groups of a network's video encoder, in the order of its modules.
 
     Args:
         network: a detector with a `video` encoder, dense or pruned.
-        image_size: side of a frame, pixels; only the trace uses it.
+        image_size: side of the blank frame that is traced, pixels; the groups do not depend on it.
     """
     graph = trace(network, image_size)
     return tuple(ChannelGroup(name, root.out_channels) for name, root in root_layers(graph).items())
 
 
-def taylor_importance(network: nn.Module, image_size: int) -> FloatVector:
+def taylor_importance(network: nn.Module, image_size: int = TRACE_SIZE) -> FloatVector:
     """First-order Taylor importance of every channel, from the gradients that lie on the network.
 
     A channel's score is the mean, over the tensors that it is made of, of |sum of w * dL/dw| over
@@ -60,7 +63,7 @@ def taylor_importance(network: nn.Module, image_size: int) -> FloatVector:
 
     Args:
         network: as in `channel_groups`, after ``loss.backward()`` over a few batches.
-        image_size: side of a frame, pixels.
+        image_size: as in `channel_groups`.
 
     Returns:
         One number per channel of each group, in the order of `channel_groups`; finite unless a
@@ -74,7 +77,7 @@ def taylor_importance(network: nn.Module, image_size: int) -> FloatVector:
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
 
 
-def trace(network: nn.Module, image_size: int) -> Any:
+def trace(network: nn.Module, image_size: int = TRACE_SIZE) -> Any:
     """The dependency graph of ``network.video`` (`torch_pruning.DependencyGraph`).
 
     Weights, buffers and modes are left as they were.

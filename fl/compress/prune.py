@@ -6,13 +6,13 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from fl.compress.importance import root_layers, trace
+from fl.compress.importance import TRACE_SIZE, root_layers, trace
 
 PruningPlan = Mapping[str, Sequence[int]]
 """Group name (`ChannelGroup.name`) -> indices of the channels to remove: plain JSON."""
 
 
-def apply_plan(network: nn.Module, plan: PruningPlan, image_size: int) -> None:
+def apply_plan(network: nn.Module, plan: PruningPlan, image_size: int = TRACE_SIZE) -> None:
     """Remove a plan's channels from the network, in place.
 
     Every layer that produces or reads a removed channel shrinks with it; what is left keeps its
@@ -22,7 +22,7 @@ def apply_plan(network: nn.Module, plan: PruningPlan, image_size: int) -> None:
     Args:
         network: a detector with a `video` encoder, dense or pruned.
         plan: the channels to remove, counted in the network's present widths.
-        image_size: side of a frame, pixels; only the trace uses it.
+        image_size: side of the blank frame that is traced, pixels; the result does not depend on it.
 
     Raises:
         ValueError: no such group, an index that it has not, a repeated index, or a group that

@@ -48,7 +48,7 @@ def time_interleaved(
     *,
     num_warmup: int,
     num_runs: int,
-    seed: int,
+    rng: np.random.Generator,
 ) -> dict[str, Latency]:
     """Time several networks side by side, so that a busy machine slows all of them alike.
 
@@ -59,16 +59,15 @@ def time_interleaved(
         networks: name -> session and its inputs (batch 1 for a latency per clip).
         num_warmup: passes before the clock counts.
         num_runs: passes that are timed, at least 1.
-        seed: seed of the order.
+        rng: draws the order.
 
     Returns:
         The same names -> latency.
     """
-    generator = np.random.default_rng(seed)
     names = list(networks)
     times_ns: dict[str, list[int]] = {name: [] for name in names}
     for index in range(num_warmup + num_runs):
-        for position in generator.permutation(len(names)):
+        for position in rng.permutation(len(names)):
             name = names[position]
             session, feeds = networks[name]
             start = time.perf_counter_ns()
