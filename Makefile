@@ -1,0 +1,44 @@
+# fedpin: `make run` on a fresh machine sets everything up and runs the default experiment.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## make .venv with the exact versions of requirements.lock, and this project in it
+
+run: $(STAMP) ## a federated run; ARGS="experiment=smoke" passes overrides
+	@$(BIN)/python -m sim run $(ARGS)
+
+test: $(STAMP) ## the tests; ARGS="-m 'not slow'" passes options to pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## ratio of the simulator's time to one plain training loop
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove .venv and caches of tools; runs and $$FEDPIN_CACHE stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv installs the lock several times faster than pip; where it cannot, pip does it.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("fedpin needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $$(grep '^uv==' requirements.lock) \
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.lock \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,129 @@
+"""The command line: `python -m sim COMMAND`.
+
+Exit codes: 0 done, 1 the work failed or a check did not pass, 2 the request was wrong, 130 interrupted.
+Errors go to standard error, one line first. A command's module is imported when it is called, so
+that `--help` needs none of them.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from fl.errors import FedpinError, RequestError
+from sim.schema import suggest
+
+QUIET: Mapping[str, str] = MappingProxyType(
+    {
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+)
+"""No library reports home, unless the user has set the variable."""
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class Command(NamedTuple):
+    """A command: what it does, in a line, and its main function (arguments -> exit code)."""
+
+    does: str
+    main: Callable[[Sequence[str]], int]
+
+
+def _run(argv: Sequence[str]) -> int:
+    from sim.commands.run import main
+
+    return main(argv)
+
+
+def _models(argv: Sequence[str]) -> int:
+    from sim.commands.models import main
+
+    return main(argv)
+
+
+def _metrics(argv: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from sim.commands.arguments import Parser
+    from sim.commands.metrics import metrics_text
+
+    parser = Parser(prog="python -m sim metrics", description=COMMANDS["metrics"].does)
+    parser.add_argument("table", type=Path, help="CSV file with the columns label (1 = fake) and score")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--threshold", type=float, default=0.5, help="a higher score is called fake (0.5)")
+    asked = parser.parse_args(argv)
+    sys.stdout.write(metrics_text(asked.table, as_json=asked.json, threshold=asked.threshold) + "\n")
+    return 0
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "run": Command("a federated run: distil, prune, quantise, measure (Hydra syntax)", _run),
+        "models": Command("every network: parameters, MACs, bytes, input shapes", _models),
+        "metrics": Command("all detection metrics of a table of predictions", _metrics),
+    }
+)
+
+
+def help_text() -> str:
+    """The answer to ``--help``."""
+    lines = ["usage: python -m sim COMMAND [ARGUMENT ...]", "", "Commands"]
+    lines += [f"  {name:<10}{command.does}" for name, command in COMMANDS.items()]
+    lines += ["", "`python -m sim COMMAND --help` says more of one."]
+    lines += ["Exit codes: 0 done, 1 failed, 2 the request was wrong, 130 interrupted."]
+    return "\n".join(lines) + "\n"
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Call the command that ``argv`` names.
+
+    Raises:
+        RequestError: it names none.
+    """
+    choices = f"choose from {', '.join(COMMANDS)}"
+    if not argv:
+        raise RequestError(f"a command must be named; {choices}")
+    name, *rest = argv
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return 0
+    if name not in COMMANDS:
+        raise RequestError(f"there is no command {name!r}; {choices}{suggest(name, COMMANDS)}")
+    return COMMANDS[name].main(rest)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what ``argv`` asks for, and turn what goes wrong into one line and an exit code."""
+    set_quiet()
+    try:
+        code = dispatch(argv)
+        sys.stdout.flush()
+    except FedpinError as error:
+        sys.stderr.write(f"fedpin: {error}\n")
+        if os.environ.get("FEDPIN_TRACEBACK") == "1":
+            traceback.print_exc()
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("fedpin: interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, e.g. head, has gone: Python would complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return code
+
+
+def set_quiet() -> None:
+    """Set the variables of `QUIET`, before flwr or ray is imported; what the user has set stays."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""Checks that no single setting's limit can express: settings against each other, and against the disk.
+
+No heavy import: they run before torch is loaded.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from fl.errors import RequestError
+from fl.settings import CompressSettings, DataSettings, Experiment, FolderSettings, GridSettings
+
+SYNTHETIC_FPS = 25
+"""Frame rate of the rendered corpus."""
+
+_NAME = re.compile(r"[\w][\w.+-]{0,99}")
+
+
+def check_consistency(experiment: Experiment) -> None:
+    """Hold the settings against each other and against the disk.
+
+    Raises:
+        RequestError: the first that does not fit; key, limit, value and remedy are in the message.
+    """
+    _check_name(experiment.name)
+    _check_data(experiment.data)
+    _check_pruning(experiment.compress, experiment.strategy.num_rounds)
+    _check_teacher_weights(experiment.teacher.weights)
+    _check_grid(experiment.grid)
+    _check_writable("runs_dir", Path(experiment.runs_dir))
+    _check_writable("cache_dir", cache_dir(experiment))
+
+
+def cache_dir(experiment: Experiment) -> Path:
+    """The cache of corpora, shards and teachers: the setting, else $FEDPIN_CACHE, else ~/.cache/fedpin."""
+    given = experiment.cache_dir or os.environ.get("FEDPIN_CACHE", "")
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "fedpin"
+
+
+def _check_name(name: str) -> None:
+    if name and not _NAME.fullmatch(name):
+        raise RequestError(
+            f"name must be a plain folder name (letters, digits, . _ + -, at most 100), got {name!r}; "
+            "set runs_dir to choose where it goes"
+        )
+
+
+def _check_data(data: DataSettings) -> None:
+    if data.corpus == "synthetic":
+        _check_synthetic(data)
+        return
+    if not data.root:
+        raise RequestError(
+            f"data.root must name the folder of the corpus for data={data.corpus}, got ''; "
+            f"add data.root=FOLDER"
+        )
+    root = Path(data.root).expanduser()
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise RequestError(f"data.root must be a folder, but {data.root!r} {found}; give the corpus's folder")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise RequestError(f"data.root must be readable, but {data.root!r} is not; change its permissions")
+    if data.corpus == "folders":
+        _check_folders(data.folders, data.clip.window_s)
+
+
+def _check_synthetic(data: DataSettings) -> None:
+    corpus, clip = data.synthetic, data.clip
+    if data.root:
+        raise RequestError(
+            f"data.root must be empty for data=synthetic, which draws its clips, got {data.root!r}; "
+            "add data=folders or data=lavdf to read files"
+        )
+    if corpus.frame_size % 2:
+        raise RequestError(
+            f"data.synthetic.frame_size must be even (H.264), got {corpus.frame_size}; "
+            f"use {corpus.frame_size + 1}"
+        )
+    if corpus.dev_share + corpus.test_share >= 1:
+        raise RequestError(
+            "data.synthetic.dev_share + data.synthetic.test_share must be below 1, "
+            f"got {corpus.dev_share:g} + {corpus.test_share:g}; leave some identities for training"
+        )
+    if clip.window_s > corpus.duration_s:
+        raise RequestError(
+            f"data.clip.window_s must be at most data.synthetic.duration_s = {corpus.duration_s:g}, "
+            f"got {clip.window_s:g}; lengthen the clips or shorten the window"
+        )
+    frames = int(clip.window_s * SYNTHETIC_FPS)
+    if clip.num_frames > frames:
+        raise RequestError(
+            f"data.clip.num_frames must be at most {frames}, the frames in data.clip.window_s = "
+            f"{clip.window_s:g} s at {SYNTHETIC_FPS} fps, got {clip.num_frames}; "
+            "take fewer frames or a longer window"
+        )
+
+
+def _check_folders(folders: FolderSettings, window_s: float) -> None:
+    if window_s > folders.window_s:
+        raise RequestError(
+            f"data.clip.window_s must be at most data.folders.window_s = {folders.window_s:g}, "
+            f"got {window_s:g}; cut longer windows or read less of them"
+        )
+    if folders.validation_share + folders.test_share >= 1:
+        raise RequestError(
+            "data.folders.validation_share + data.folders.test_share must be below 1, "
+            f"got {folders.validation_share:g} + {folders.test_share:g}; leave some identities for training"
+        )
+    if folders.identity_pattern:
+        try:
+            num_groups = re.compile(folders.identity_pattern).groups
+        except re.error as error:
+            raise RequestError(
+                f"data.folders.identity_pattern must be a regular expression, "
+                f"got {folders.identity_pattern!r}: {error}"
+            ) from error
+        if num_groups < 1:
+            raise RequestError(
+                "data.folders.identity_pattern must have a group that names the person, "
+                f"got {folders.identity_pattern!r}; put brackets round it, e.g. '(.+)_[0-9]+'"
+            )
+
+
+def _check_pruning(compress: CompressSettings, num_rounds: int) -> None:
+    rounds = compress.prune_rounds
+    written = "[" + ",".join(str(item) for item in rounds) + "]"
+    if any(not 1 <= item <= num_rounds for item in rounds):
+        raise RequestError(
+            f"compress.prune_rounds must lie within 1 and strategy.num_rounds = {num_rounds}, got {written}; "
+            f"set e.g. compress.prune_rounds=[{max(1, num_rounds // 2)}], or compress=none for no pruning"
+        )
+    if list(rounds) != sorted(set(rounds)):
+        raise RequestError(
+            f"compress.prune_rounds must rise without repeats, got {written}; "
+            f"set compress.prune_rounds=[{','.join(str(item) for item in sorted(set(rounds)))}]"
+        )
+
+
+def _check_teacher_weights(weights: str) -> None:
+    if weights and not Path(weights).expanduser().is_file():
+        raise RequestError(
+            f"teacher.weights must be an existing safetensors file, got {weights!r}; "
+            "leave it empty to train a teacher"
+        )
+
+
+def _check_grid(grid: GridSettings) -> None:
+    if grid.kind != "ray" and grid.address != "local":
+        raise RequestError(
+            f"grid.address must be 'local' for grid={grid.kind}, got {grid.address!r}; "
+            "add grid=ray to join a cluster"
+        )
+
+
+def _check_writable(key: str, folder: Path) -> None:
+    """Whether ``folder`` can be written, or made in the nearest folder above it that exists."""
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise RequestError(
+            f"{key} must be a folder that can be written, got {str(folder)!r}: {error}"
+        ) from error
+    if not nearest.is_dir():
+        raise RequestError(f"{key} must be a folder, but {str(nearest)!r} is a file; choose another {key}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RequestError(
+            f"{key} must be a folder that can be written, but {str(nearest)!r} is read-only; "
+            f"choose another {key}"
+        )
