@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from fl.errors import ClipError
 
@@ -69,9 +68,9 @@ def fill_track(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     track = np.full((len(boxes), 4), side, dtype=np.float32)
     for axis in (0, 1):
         centres = np.interp(steps, steps[found], known[:, axis] + known[:, axis + 2] / 2)
-        track[:, axis] = (
-            median_filter(centres, size=min(_TRACK_FRAMES, len(boxes)), mode="nearest") - side / 2
-        )
+        padded = np.pad(centres, _TRACK_FRAMES // 2, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, _TRACK_FRAMES)
+        track[:, axis] = np.median(windows, axis=1) - side / 2
     return track
 
 

@@ -28,6 +28,7 @@ READER_VERSION = 1
 
 FRAMES_FILE, MFCC_FILE = "frames.u8", "mfcc.f16"
 _CHUNK = 8  # clips handed to a worker at a time
+_MIN_CLIPS_PER_WORKER = 32  # below this, starting a process costs more than it saves
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +93,14 @@ def read_clips(
         RequestError: the cache cannot be written.
         DataError: a worker process died.
     """
-    chunks = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
-    if min(num_workers, len(chunks)) <= 1:
+    num_processes = min(num_workers, len(paths) // _MIN_CLIPS_PER_WORKER)
+    if num_processes <= 1:
         for row in range(len(paths)):
             yield from _read_chunk([row], [paths[row]], settings, folder)
         return
+    chunks = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(num_workers, len(chunks)), context, initializer=_obey_parent)
+    pool = ProcessPoolExecutor(num_processes, context, initializer=_obey_parent)
     try:
         waiting = [
             pool.submit(_read_chunk, rows, [paths[r] for r in rows], settings, folder) for rows in chunks
