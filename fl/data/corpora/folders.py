@@ -154,11 +154,19 @@ def re_compile(pattern: str) -> re.Pattern[str] | None:
 
 
 def read_identity(pattern: re.Pattern[str] | None, file: Path) -> str | None:
-    """Who is seen in ``file``: the first group of the pattern within the path, or the path itself."""
+    """Who is seen in ``file``, None if the pattern is not found in its path.
+
+    Without a pattern the path is the person. A named group that took part names the person itself, so that
+    ``(?P<ann>clip3|clip7)|([^/]+)$`` says that clip3 and clip7 show one; otherwise the first group's text does.
+    """
     if pattern is None:
         return file.with_suffix("").as_posix()
     match = pattern.search(file.as_posix())
-    return None if match is None else match.group(1)
+    if match is None:
+        return None
+    named = [name for name, text in match.groupdict().items() if text is not None]
+    texts = [text for text in match.groups() if text]
+    return (named or texts or [None])[0]
 
 
 def scan(

@@ -119,7 +119,7 @@ def perform(person: Person, duration_s: float, rng: np.random.Generator) -> Reco
     for index in range(num_frames):
         head = pose_head(person.portrait, float(opening[index]), float(roundness[index]), int(blink[index]))
         picture = compose(scene, head, transforms[index])
-        offset = rng.integers(0, size, 2)
+        offset = rng.integers(0, len(noise) - size, 2)
         grain = noise[offset[0] : offset[0] + size, offset[1] : offset[1] + size]
         lit = cv2.multiply(picture, (*light, 0.0), dtype=cv2.CV_8U)
         frames[index] = cv2.add(lit, grain, dtype=cv2.CV_8U)
@@ -130,9 +130,11 @@ def perform(person: Person, duration_s: float, rng: np.random.Generator) -> Reco
 
 
 def sensor_noise(size: int, sigma: float, rng: np.random.Generator) -> NDArray[np.int16]:
-    """A sheet of camera noise, twice the frame's side, from which each frame takes a random part."""
-    sheet = rng.standard_normal((2 * size, 2 * size, 1)) + 0.5 * rng.standard_normal((2 * size, 2 * size, 3))
-    return np.asarray(np.rint(sigma * sheet), dtype=np.int16)
+    """A sheet of camera noise, 1.5 times the frame's side, from which each frame takes a random part."""
+    side = 3 * size // 2
+    sheet = rng.standard_normal((side, side, 3), dtype=np.float32) * np.float32(0.6)
+    sheet += rng.standard_normal((side, side, 1), dtype=np.float32)
+    return np.asarray(np.rint(np.float32(sigma) * sheet), dtype=np.int16)
 
 
 def move_head(

@@ -83,8 +83,17 @@ def draw_look(rng: np.random.Generator, size: float) -> Look:
     fair, dark = np.array([232.0, 190.0, 165.0]), np.array([128.0, 86.0, 62.0])
     skin = (fair + tone * (dark - fair)) * rng.uniform(0.93, 1.07) + rng.normal(0, 3, 3)
     hairs = np.array(
-        [[38, 30, 26], [70, 46, 32], [112, 78, 48], [168, 128, 78], [140, 138, 136], [96, 48, 30]]
+        [
+            [30, 24, 22],
+            [48, 34, 26],
+            [70, 46, 32],
+            [96, 48, 30],
+            [112, 78, 48],
+            [132, 130, 128],
+            [160, 122, 76],
+        ]
     )
+    hairs = hairs[: 2 if tone > 0.6 else 4 if tone > 0.4 else 7]
     irises = np.array([[70, 48, 34], [78, 100, 122], [84, 104, 78], [52, 38, 30]])
     lips = skin * np.array([0.86, 0.62, 0.62]) + rng.normal(0, 6, 3)
     return Look(
@@ -103,8 +112,8 @@ def draw_look(rng: np.random.Generator, size: float) -> Look:
         nose_width=rng.uniform(0.13, 0.19) + 0.02 * size,
         mouth_width=rng.uniform(0.33, 0.43),
         lip_weight=rng.uniform(0.055, 0.085) - 0.015 * size,
-        hairline=rng.uniform(-0.92, -0.76),
-        fringe=rng.uniform(-0.12, 0.16),
+        hairline=rng.uniform(-0.98, -0.70),
+        fringe=rng.uniform(-0.30, 0.25),
         hair_length=rng.choice([0.0, 0.0, 0.5, 1.0]) if size > 0.5 else rng.choice([0.0, 0.6, 1.0, 1.0]),
         beard=float(rng.uniform(0.25, 0.75)) if size > 0.55 and rng.random() < 0.45 else 0.0,
         freckles=int(rng.integers(10, 50)) if rng.random() < 0.25 else 0,
@@ -249,12 +258,13 @@ def paint_beard(canvas: Field, look: Look, rng: np.random.Generator, u: Field, v
 def paint_brows(canvas: Field, look: Look, rng: np.random.Generator, u: Field, v: Field) -> None:
     """Two arched brows that thin out towards the temples."""
     noise = rng.uniform(0.6, 1.0, (CANVAS, CANVAS)).astype(np.float32)
+    colour = np.minimum(np.asarray(look.hair) * 0.75, np.asarray(look.skin) * 0.5).astype(np.float32)
     for side in (-1.0, 1.0):
         across = (u * np.float32(side) - np.float32(look.eye_gap)) / np.float32(0.27)
         middle = EYE_V - look.brow_height - 0.05 * (1 - across**2) + 0.03 * across
         weight = look.brow_weight * (1 - 0.45 * across) * np.clip(1.2 - across**2, 0, 1)
         mask = edge(weight - np.abs(v - middle), 3.0) * (np.abs(across) < 1.08)
-        lay(canvas, (mask * noise * np.float32(0.9)).astype(np.float32), tuple(0.75 * c for c in look.hair))  # type: ignore[arg-type]
+        lay(canvas, (mask * noise * np.float32(0.9)).astype(np.float32), colour)
 
 
 def hair_masks(look: Look, rng: np.random.Generator, u: Field, v: Field) -> tuple[Field, Field, Field]:
@@ -356,7 +366,10 @@ def paint_eyes(look: Look, rows: tuple[int, int], openness: float) -> NDArray[np
         upper, lower = (-0.115 * (2 * openness - 0.8) / 1.2) * arch, 0.075 * arch
         within = edge(np.minimum(down - upper, lower - down).astype(np.float32), 1.2) * (arch > 0)
         lids = edge((0.14 * arch - np.abs(down + 0.01)).astype(np.float32), 3.0) * (arch > 0)
-        ball = np.full((*u.shape, 3), 1.0, dtype=np.float32) * np.array([222, 216, 210], dtype=np.float32)
+        ball = np.full((*u.shape, 3), 1.0, dtype=np.float32) * (
+            np.array([150, 146, 142], dtype=np.float32)
+            + np.float32(0.3) * np.asarray(look.skin, dtype=np.float32)
+        )
         ball *= (0.78 + 0.22 * arch)[..., None]
         distance = np.sqrt((across * look.eye_size) ** 2 + (down + 0.005) ** 2)
         lay(ball, edge((0.088 - distance).astype(np.float32)), look.iris)

@@ -48,6 +48,7 @@ def write_mp4(path: Path, recording: Recording, encoding: Encoding) -> int:
         video.options = {"preset": "veryfast", "crf": str(encoding.crf)}
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = encoding.audio_bps
+        audio.options = {"aac_coder": "fast"}
         for picture in recording.frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
