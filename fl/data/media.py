@@ -68,7 +68,7 @@ def read_window(path: Path, *, num_frames: int, window_s: float) -> Window:
         for time_s, frame in _decoded(container, video, header, sound, targets_s[-1]):
             middle_s = time_s + 0.5 / header.fps
             for i, target_s in enumerate(targets_s):
-                if abs(middle_s - target_s) < nearest[i][0]:
+                if abs(middle_s - target_s) < nearest[i][0] - 1e-6:  # of two as near, the earlier
                     nearest[i] = (abs(middle_s - target_s), time_s, frame)
         for target_s, (distance_s, _, _) in zip(targets_s, nearest, strict=True):
             _check_gap(distance_s, target_s, header)
@@ -182,7 +182,9 @@ def _decoded(
     if audio.codec_context is None:
         raise ClipError("no decoder for its audio track")
     origin_s = float((video.start_time or 0) * video.time_base)
-    if sound.start_s > _SEEK_FROM_S:
+    # AVI stores no presentation times (libav's are out of order with B-frames), but its rate is constant.
+    counted = container.format.name == "avi"
+    if sound.start_s > _SEEK_FROM_S and not counted:
         container.seek(int((sound.start_s + origin_s - 1) * av.time_base))
     more_video = more_audio = True
     time_s = -1 / header.fps
@@ -195,7 +197,8 @@ def _decoded(
                     sound.add((frame.time or 0.0) - origin_s, frame)
         elif more_video:
             for frame in packet.decode():
-                time_s = time_s + 1 / header.fps if frame.pts is None else frame.time - origin_s
+                untimed = counted or frame.pts is None
+                time_s = time_s + 1 / header.fps if untimed else frame.time - origin_s
                 yield time_s, frame
                 more_video = time_s < video_end_s
         if not (more_video or more_audio):
