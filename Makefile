@@ -29,14 +29,14 @@ check: $(STAMP) ## ruff, mypy and import-linter
 bench: $(STAMP) ## ratio of the simulator's time to one plain training loop
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
-clean: ## remove .venv and caches of tools; runs and $$FEDPIN_CACHE stay
+clean: ## remove .venv and the caches of tools; runs and the corpus cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv installs the lock several times faster than pip; where it cannot, pip does it.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("fedpin needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $$(grep '^uv==' requirements.lock) \
 		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.lock \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock

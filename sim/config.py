@@ -16,6 +16,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -81,7 +82,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     register()
     try:
         with initialize_config_module(CONFIG_MODULE, version_base=HYDRA_VERSION_BASE):
-            parser = OverridesParser.create()
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
             parsed = parser.parse_overrides(list(overrides))
             base = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
             params = hydra_compose(CONFIG_NAME, overrides=base, return_hydra_config=True).hydra.sweeper.params

@@ -153,6 +153,6 @@ def suggest(word: str, known: Iterable[str]) -> str:
         inside = {choice.rpartition(".")[2]: choice for choice in choices if choice.startswith(section + ".")}
         found = [inside[near] for near in difflib.get_close_matches(leaf, inside, n=2, cutoff=0.6)]
     if not found:
-        found = difflib.get_close_matches(word, choices, n=2, cutoff=0.75)
+        found = difflib.get_close_matches(word, choices, n=2, cutoff=0.65)
     found.sort(key=lambda choice: -difflib.SequenceMatcher(None, word, choice).ratio())
     return f"; did you mean {' or '.join(found[:2])}?" if found else ""

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -151,6 +152,7 @@ def _flags(asked: Namespace) -> list[str]:
 def _hand_to_hydra(flags: Sequence[str], overrides: Sequence[str]) -> list[FedpinError]:
     """Let Hydra run the jobs; a job's failure is returned, so that a sweep goes on."""
     failures: list[FedpinError] = []
+    single = "--multirun" not in flags
 
     def job(cfg: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
@@ -160,9 +162,9 @@ def _hand_to_hydra(flags: Sequence[str], overrides: Sequence[str]) -> list[Fedpi
             validate(experiment)
             from sim.run import run_experiment  # torch, flwr, ray: only for a request that was checked
 
-            done = run_experiment(experiment, folder, list(HydraConfig.get().overrides.task))
+            done = run_experiment(experiment, folder, _as_typed(HydraConfig.get().overrides.task))
         except FedpinError as error:
-            failures.append(error)
+            failures.append(error if single else RunError(f"{_shortest(folder)}: {error}"))
         else:
             sys.stdout.write(f"{_shortest(done)}\n")
             sys.stdout.flush()
@@ -191,6 +193,12 @@ def _hydra_arguments(arguments: Sequence[str]) -> Iterator[None]:
 def _write_resolved(cfg: DictConfig, folder: Path) -> None:
     """Write the values, in place of the interpolations that Hydra keeps."""
     OmegaConf.save(cfg, folder / ".hydra" / "config.yaml", resolve=True)
+
+
+def _as_typed(overrides: Any) -> list[str]:
+    """The job's overrides, interpolations and all."""
+    typed = OmegaConf.to_container(overrides, resolve=False)
+    return [str(item) for item in typed] if isinstance(typed, list) else []
 
 
 def _shortest(folder: Path) -> Path:

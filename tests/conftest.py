@@ -1,0 +1,27 @@
+"""What every test shares: quiet libraries, one thread, a cache of its own, reproducible hypotheses."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from sim.__main__ import set_quiet
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+set_quiet()
+
+settings.register_profile("fedpin", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("fedpin")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache; corpora are made once a session."""
+    os.environ["FEDPIN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def project_dir() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[1]
