@@ -129,7 +129,8 @@ def test_other_containers(tmp_path: Path, container: str) -> None:
     write_clip(path, flat_frames(range(0, 200, 4)), tone(2.0, rate=44_100), container=container, rate=44_100,
                audio_codec=audio_codec)  # fmt: skip
     window = read_window(path, num_frames=4, window_s=1.0)
-    assert levels(window) == [15, 21, 28, 34]
+    # FLV and Matroska know only the length of the whole, sound included: the middle moves by a frame
+    assert np.abs(np.array(levels(window)) - [15, 21, 28, 34]).max() <= 1
     assert np.sqrt(np.mean(window.audio**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
 
 

@@ -61,7 +61,7 @@ def table_digest(clips: Sequence[Clip], settings: ClipSettings, reader_version: 
 
 
 def check_bad_share(skipped: Sequence[SkippedClip], num_clips: int, max_bad_share: float) -> None:
-    """Refuse a corpus of which too much, or everything, cannot be used.
+    """Refuse a corpus of which too much, or everything, cannot be used; may be asked before all is read.
 
     Raises:
         DataError: with the counts, the commonest reasons and an example of each.
@@ -75,6 +75,6 @@ def check_bad_share(skipped: Sequence[SkippedClip], num_clips: int, max_bad_shar
     if len(skipped) == num_clips:
         raise DataError(f"none of the {num_clips} clips can be used: {reasons}; check data.root")
     raise DataError(
-        f"data.max_bad_share is {max_bad_share:g}, but {len(skipped)} of {num_clips} clips ({share:.3f}) "
-        f"cannot be used: {reasons}; mend or remove these files, or raise data.max_bad_share"
+        f"data.max_bad_share is {max_bad_share:g}, but at least {len(skipped)} of {num_clips} clips "
+        f"({share:.3f}) cannot be used: {reasons}; mend or remove these files, or raise data.max_bad_share"
     )
