@@ -179,7 +179,7 @@ class CompressSettings:
     prune_scope: str = setting(
         "global", Limit(choices=("global", "local")), doc="rank channels over all layers or within each"
     )
-    round_to: int = setting(8, COUNT, doc="widths are multiples of this")
+    round_to: int = setting(16, COUNT, doc="widths are multiples of this")
     min_channel_share: float = setting(
         0.2, Limit(low=0, high=1, low_open=True), doc="floor on every layer's width"
     )

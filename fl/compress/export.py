@@ -25,14 +25,16 @@ import onnx
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
+from fl.compress.layout import name_image_axis, rewrite_gates
 from fl.errors import RunError
 from models.architecture import Architecture
 
 OPSET = 20
 """ONNX operator set of every exported graph: the first with a Gelu of its own."""
 
-TEMPLATE_VERSION = 1
+TEMPLATE_VERSION = 2
 """Part of a template's digest: raise it when the graph of the same network changes."""
 
 INPUTS = ("frames", "mfcc")
@@ -121,6 +123,7 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
         ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         folded = onnx.load(path)
     strip_metadata(folded)
+    name_image_axis(folded)
     return folded
 
 
@@ -188,10 +191,10 @@ def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.M
     inputs = tuple(tensor.cpu() for tensor in example_inputs)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # The legacy exporter announces its removal, and the tracer that sizes become constants, which is meant.
+        # The exporter announces its removal; the tracer says that sizes become constants, as is meant.
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, message="The feature will be removed")
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         torch.onnx.export(
             exported,
@@ -206,6 +209,7 @@ def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.M
         )
     model = onnx.load_from_string(buffer.getvalue())
     strip_metadata(model)
+    rewrite_gates(model)
     return model
 
 

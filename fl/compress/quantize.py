@@ -23,7 +23,9 @@ from onnxruntime.quantization import quantize_static as ort_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from fl.compress.export import INPUTS, OUTPUTS, save_model, strip_metadata
+from fl.compress.layout import name_image_axis
 from fl.errors import RequestError
+from models.architecture import Architecture
 
 RECIPES: Mapping[str, str] = MappingProxyType({"pinpoint": "static", "pin_lite": "dynamic"})
 """Architecture -> the recipe that is fastest for it."""
@@ -50,11 +52,11 @@ class Calibration:
     labels: NDArray[np.int_]
 
 
-def recipe_of(name: str, int8: str = "auto") -> str:
+def recipe_of(architecture: Architecture, int8: str = "auto") -> str:
     """The recipe of a network: `compress.int8`, or for "auto" the architecture's own.
 
     Args:
-        name: the architecture's name.
+        architecture: only its name counts.
         int8: "auto", "dynamic" or "static".
 
     Raises:
@@ -64,9 +66,11 @@ def recipe_of(name: str, int8: str = "auto") -> str:
         if int8 not in ("dynamic", "static"):
             raise RequestError(f"compress.int8 must be auto, dynamic or static, got {int8!r}")
         return int8
+    name = architecture.name
     if name not in RECIPES:
         raise RequestError(
-            f"compress.int8=auto knows {', '.join(sorted(RECIPES))}, not {name!r}; set it to dynamic or static"
+            f"compress.int8=auto knows {', '.join(sorted(RECIPES))}, got {name!r}; "
+            "set it to dynamic or static"
         )
     return RECIPES[name]
 
@@ -106,6 +110,7 @@ def quantize_int8(
             _write_static(source, path, checked_calibration(calibration))
         quantized = onnx.load(path)
     strip_metadata(quantized)
+    name_image_axis(quantized)
     return save_model(quantized, destination)
 
 
