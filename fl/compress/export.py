@@ -2,7 +2,7 @@
 
 Exporting costs seconds and a round changes only weights. So a template, a graph whose initialisers
 bear the state dict's names but hold nothing, is kept on disk; each round fills it and lets ONNX
-Runtime fold what does not depend on the input (docs/decisions/0003-onnx-exporter.md).
+Runtime fold what does not depend on the input (docs/decisions/0005-onnx-exporter.md).
 
 Inputs are ``frames`` (batch, num_frames, 3, height, width) and ``mfcc`` (batch, audio_steps,
 num_mfcc), outputs ``logits`` (batch,) and ``explanation`` (batch, audio_steps, num_frames), all
@@ -11,7 +11,6 @@ float32; the batch is free, everything else fixed.
 
 import copy
 import hashlib
-import io
 import json
 import os
 import tempfile
@@ -189,8 +188,8 @@ def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.M
     exported = _Exported(copy.deepcopy(network).cpu()).eval()
     _make_distinct(exported)
     inputs = tuple(tensor.cpu() for tensor in example_inputs)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        path = Path(folder) / "exported.onnx"
         # The exporter announces its removal; the tracer says that sizes become constants, as is meant.
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, message="The feature will be removed")
@@ -199,7 +198,7 @@ def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.M
         torch.onnx.export(
             exported,
             inputs,
-            buffer,
+            path,
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
             dynamic_axes={name: {0: "batch"} for name in (*INPUTS, *OUTPUTS)},
@@ -207,7 +206,7 @@ def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.M
             do_constant_folding=False,
             dynamo=False,
         )
-    model = onnx.load_from_string(buffer.getvalue())
+        model = onnx.load(path)
     strip_metadata(model)
     rewrite_gates(model)
     return model

@@ -156,13 +156,15 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _write_dynamic(model: onnx.ModelProto, path: Path) -> None:
+    head = _head(model)
     ort_dynamic(
         model,
         path,
-        op_types_to_quantize=["MatMul", "Gemm"],
+        op_types_to_quantize=["MatMul"],
         per_channel=True,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=[_head(model)],
+        # A Gemm becomes a MatMul of another name before the names are looked up.
+        nodes_to_exclude=[head, f"{head}_MatMul"],
     )
 
 
