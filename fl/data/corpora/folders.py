@@ -26,7 +26,7 @@ from fl.errors import DataError, RequestError
 from fl.seeds import derive
 from fl.settings import FolderSettings
 
-FORGER_VERSION = 1
+FORGER_VERSION = 2
 SKIPPED_NAME = "skipped.json"
 GROUP_SIZE = 2
 log = logging.getLogger(__name__)

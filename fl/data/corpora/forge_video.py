@@ -13,9 +13,9 @@ from fl.data.corpora.recording import Recording
 Picture = NDArray[np.float32]
 REGION_MARGIN = 0.12
 FACE = (0.50, 0.60, 0.37, 0.44)
-MOUTH = (0.50, 0.79, 0.27, 0.19)
+MOUTH = (0.50, 0.78, 0.32, 0.23)
 LOWER = (0.50, 0.80, 0.36, 0.25)
-DECODER_SIDE = 26
+DECODER_SIDE = 22
 
 
 def region(box: NDArray[np.float64], height: int, width: int) -> tuple[slice, slice]:
@@ -90,6 +90,26 @@ def blend(own: Picture, forged: Picture, mask: Picture, strength: float) -> NDAr
     return np.clip(np.rint(own + np.float32(strength) * mask * (forged - own)), 0, 255).astype(np.uint8)
 
 
+def upsampling_grid(
+    box: NDArray[np.float64], area: tuple[slice, slice], period: float, weights: tuple[float, float]
+) -> Picture:
+    """The regular pattern that strided transposed convolutions leave (Odena et al., Distill, 2016).
+
+    Args:
+        box: face box (4,) in pixels; the pattern is fixed to it.
+        area: rows and columns of the picture.
+        period: of the pattern, as a share of the box's side.
+        weights: grey levels of the vertical and of the horizontal stripes.
+
+    Returns:
+        (rows, columns, 1) float32, mean about 0.
+    """
+    y, x = np.mgrid[area].astype(np.float32)
+    u, v = (x - box[0]) / (period * box[2]), (y - box[1]) / (period * box[3])
+    grid = weights[0] * np.cos(2 * np.pi * u) + weights[1] * np.cos(2 * np.pi * v)
+    return np.asarray(grid[..., None], dtype=np.float32)
+
+
 def swap_face(
     target: Recording, donor: Recording, indices: NDArray[np.int_], strength: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
@@ -102,15 +122,15 @@ def swap_face(
     """
     frames = target.frames.copy()
     height, width = frames.shape[1:3]
-    tint = rng.normal(0, 7, 3)
+    tint = rng.choice([-1, 1], 3) * rng.uniform(8, 18, 3)
     for index in indices:
         box, other = target.boxes[index], index % len(donor.frames)
         area = region(box, height, width)
         own = frames[index][area].astype(np.float32)
-        mask = ellipse(box, area, FACE, 0.14)
+        mask = ellipse(box, area, FACE, 0.10)
         jitter = donor.boxes[other] + np.array([*rng.normal(0, 0.012, 2), 0, 0]) * donor.boxes[other, 2]
         face = match_colour(align(donor.frames[other], jitter, box, area), own, mask)
-        forged = face + (tint + rng.normal(0, 3, 3)).astype(np.float32)
+        forged = face + (tint + rng.normal(0, 6, 3)).astype(np.float32)
         frames[index][area] = blend(own, forged, mask, strength)
     return frames
 
@@ -127,7 +147,7 @@ def decode_face(
     """
     frames = target.frames.copy()
     height, width = frames.shape[1:3]
-    share = float(rng.uniform(0.3, 0.6))
+    share, period = float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.07, 0.09))
     for index in indices:
         box, other = target.boxes[index], index % len(donor.frames)
         area = region(box, height, width)
@@ -140,6 +160,7 @@ def decode_face(
         decoded = np.asarray(
             cv2.resize(small, mixed.shape[1::-1], interpolation=cv2.INTER_CUBIC), dtype=np.float32
         )
+        decoded += upsampling_grid(box, area, period, (10.0, 10.0))
         frames[index][area] = blend(own, decoded, mask, strength)
     return frames
 
@@ -158,7 +179,8 @@ def reenact_mouth(
     num_frames, height, width = frames.shape[:3]
     offset = int(rng.integers(num_frames // 4, max(3 * num_frames // 4, num_frames // 4 + 1)))
     motion = np.interp(np.arange(num_frames), np.linspace(0, num_frames, 9), rng.uniform(-1, 1, 9))
-    gain = float(rng.choice([-1, 1]) * rng.uniform(0.05, 0.09))
+    gain = float(rng.choice([-1, 1]) * rng.uniform(0.08, 0.14))
+    period = float(rng.uniform(0.07, 0.09))
     for index in indices:
         box, other = target.boxes[index], (index + offset) % num_frames
         area = region(box, height, width)
@@ -170,7 +192,8 @@ def reenact_mouth(
         source[2:] = source[2:] / (1 + stretch)
         face = align(target.frames[other], source, box, area)
         mask = ellipse(box, area, LOWER, 0.10)
-        frames[index][area] = blend(own, face * np.float32(1 + gain), mask, strength)
+        rendered = face * np.float32(1 + gain) + upsampling_grid(box, area, period, (0.0, 16.0))
+        frames[index][area] = blend(own, rendered, mask, strength)
     return frames
 
 
@@ -186,17 +209,13 @@ def render_texture(
     """
     frames = target.frames.copy()
     height, width = frames.shape[1:3]
-    phase = rng.uniform(0, 2 * np.pi, 2)
-    period = float(rng.uniform(1 / 15, 1 / 12))
+    period = float(rng.uniform(0.07, 0.09))
     for index in indices:
         box = target.boxes[index]
         area = region(box, height, width)
         own = frames[index][area].astype(np.float32)
         mask = ellipse(box, area, MOUTH, 0.20)
-        smooth = cv2.bilateralFilter(own, 7, 40, 4)
-        y, x = np.mgrid[area].astype(np.float32)
-        u, v = (x - box[0]) / (period * box[2]), (y - box[1]) / (period * box[3])
-        pattern = np.cos(2 * np.pi * u + phase[0]) + np.cos(2 * np.pi * v + phase[1])
-        forged = np.asarray(smooth) + np.float32(9.0) * pattern[..., None].astype(np.float32)
-        frames[index][area] = blend(own, forged.astype(np.float32), mask, strength)
+        smooth = np.asarray(cv2.bilateralFilter(own, 5, 40, 4), dtype=np.float32)
+        rendered = smooth + upsampling_grid(box, area, period, (16.0, 16.0))
+        frames[index][area] = blend(own, rendered, mask, strength)
     return frames
