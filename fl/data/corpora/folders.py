@@ -157,7 +157,8 @@ def read_identity(pattern: re.Pattern[str] | None, file: Path) -> str | None:
     """Who is seen in ``file``, None if the pattern is not found in its path.
 
     Without a pattern the path is the person. A named group that took part names the person itself, so that
-    ``(?P<ann>clip3|clip7)|([^/]+)$`` says that clip3 and clip7 show one; otherwise the first group's text does.
+    ``(?P<ann>clip3|clip7)|([^/]+)$`` says that clip3 and clip7 show one; otherwise the first group's text
+    does.
     """
     if pattern is None:
         return file.with_suffix("").as_posix()
@@ -212,8 +213,8 @@ def check_bad_share(
     if len(bad) > max_bad_share * len(videos) or len(bad) == len(videos):
         examples = "; ".join(f"{item['file']}: {item['reason']}" for item in bad[:3])
         raise DataError(
-            f"data.max_bad_share allows {max_bad_share:.0%} of the videos in {str(root)!r} to be unusable, got "
-            f"{len(bad)} of {len(videos)} ({examples}): mend or remove them, or raise data.max_bad_share"
+            f"data.max_bad_share allows {max_bad_share:.0%} of the videos in {str(root)!r} to be unusable, "
+            f"got {len(bad)} of {len(videos)} ({examples}): mend or remove them, or raise data.max_bad_share"
         )
 
 
@@ -242,8 +243,9 @@ def split_sizes(num_people: int, settings: FolderSettings) -> dict[str, int]:
     num_train = num_people - num_dev - num_test
     if num_train < 2 * GROUP_SIZE:
         raise DataError(
-            f"data.root must show at least {2 * GROUP_SIZE} people beside {num_dev} for validation and {num_test} "
-            f"for the test, got {num_people} in all: add videos of other people, or check data.folders.identity_pattern"
+            f"data.root must show at least {2 * GROUP_SIZE} people beside {num_dev} for validation and "
+            f"{num_test} for the test, got {num_people} in all: add videos of other people, or check "
+            "data.folders.identity_pattern"
         )
     return {"train": num_train, "dev": num_dev, "test": num_test}
 

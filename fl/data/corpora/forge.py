@@ -43,12 +43,12 @@ class Manipulation:
 
 
 MANIPULATIONS: dict[str, Manipulation] = {
-    "Deepfakes": Manipulation(decode_face, None, 0.23, 0.4),
-    "Face2Face": Manipulation(reenact_mouth, None, 0.20, 0.4),
-    "FaceSwap": Manipulation(swap_face, None, 0.23, 0.4),
-    "NeuralTextures": Manipulation(render_texture, None, 0.21, 0.4),
-    "AudioReplaced": Manipulation(None, exchange_audio, 0.09, 0.8),
-    "AudioShifted": Manipulation(None, shift_audio, 0.04, 0.8),
+    "Deepfakes": Manipulation(decode_face, None, 0.24, 0.4),
+    "Face2Face": Manipulation(reenact_mouth, None, 0.22, 0.4),
+    "FaceSwap": Manipulation(swap_face, None, 0.22, 0.4),
+    "NeuralTextures": Manipulation(render_texture, None, 0.22, 0.4),
+    "AudioReplaced": Manipulation(None, exchange_audio, 0.07, 0.8),
+    "AudioShifted": Manipulation(None, shift_audio, 0.03, 0.8),
 }
 
 

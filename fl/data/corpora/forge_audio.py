@@ -9,6 +9,7 @@ SAMPLE_RATE = 16_000
 FFT_SIZE = 512
 HOP = 128
 HELD_HOPS = 8
+FLUTTER = 1.0
 FADE = 160
 
 
@@ -55,19 +56,20 @@ def fades(length: int) -> NDArray[np.float32]:
 def vocode(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Speech as a coarse vocoder gives it: each bin's log magnitude is held for ``HELD_HOPS`` hops (64 ms).
 
-    Phases are kept. The mean of the log spectrum over time is that of the input: only its movement is coarse.
+    Held blocks are in turn louder and softer by ``FLUTTER`` nepers, the flutter of badly joined frames. Phases
+    are kept. The mean of the log spectrum over time is about that of the input: only its movement changes.
     """
     window = np.sqrt(np.hanning(FFT_SIZE + 1)[:-1])
     padded = np.pad(audio.astype(np.float64), (FFT_SIZE, 2 * FFT_SIZE))
     frames_at = np.arange(0, len(padded) - FFT_SIZE, HOP)
     spectrum = np.fft.rfft(padded[frames_at[:, None] + np.arange(FFT_SIZE)] * window, axis=1)
     magnitude = np.log(np.abs(spectrum) + 1e-5)
-    for start in range(0, len(magnitude), HELD_HOPS):
+    for number, start in enumerate(range(0, len(magnitude), HELD_HOPS)):
         block = magnitude[start : start + HELD_HOPS]
-        block[:] = block.mean(axis=0)
+        block[:] = block.mean(axis=0) + FLUTTER * (-1) ** number
     held = np.exp(magnitude) * spectrum / (np.abs(spectrum) + 1e-9)
     frames = np.fft.irfft(held, n=FFT_SIZE, axis=1) * window
     out = np.zeros(len(padded))
-    for start, frame in zip(frames_at, frames, strict=True):
-        out[start : start + FFT_SIZE] += frame
+    for at, frame in zip(frames_at.tolist(), frames, strict=True):
+        out[at : at + FFT_SIZE] += frame
     return (out[FFT_SIZE : FFT_SIZE + len(audio)] * (2 * HOP / FFT_SIZE)).astype(np.float32)

@@ -93,7 +93,7 @@ def paint_scene(skin: NDArray[np.float32], rng: np.random.Generator, size: int) 
         -1,
         cv2.LINE_AA,
     )
-    return np.clip(scene, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scene, 0, 255), dtype=np.uint8)
 
 
 def perform(person: Person, duration_s: float, rng: np.random.Generator) -> Recording:

@@ -140,9 +140,9 @@ def blob(u: Field, v: Field, at: tuple[float, float], sigma: tuple[float, float]
     return np.exp(-0.5 * (((u - at[0]) / sigma[0]) ** 2 + ((v - at[1]) / sigma[1]) ** 2)).astype(np.float32)
 
 
-def edge(distance: Field, softness: float = 1.2) -> Field:
+def edge(distance: NDArray[np.floating], softness: float = 1.2) -> Field:
     """Coverage in [0, 1] from a signed distance in face units (positive inside), anti-aliased."""
-    return np.clip(distance * np.float32(UNIT / softness) + np.float32(0.5), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(distance * (UNIT / softness) + 0.5, 0, 1), dtype=np.float32)
 
 
 def lay(canvas: Field, mask: Field, colour: tuple[float, float, float] | Field) -> None:
@@ -385,4 +385,4 @@ def paint_eyes(look: Look, rows: tuple[int, int], openness: float) -> NDArray[np
         near = np.maximum.reduce([lids * (0.9 if openness < 1 else 0.35), within, 0.85 * lash, 0.4 * crease])
         coverage = np.maximum(coverage, near)
     strip = np.concatenate([colour, (255 * coverage)[..., None]], axis=2)
-    return np.clip(strip, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(strip, 0, 255), dtype=np.uint8)
