@@ -8,8 +8,6 @@ one split.
 import hashlib
 import json
 import logging
-import mimetypes
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +17,17 @@ import numpy as np
 from fl.data.clips import REAL
 from fl.data.corpora.building import Record, building_place, make_record, run_tasks, write_metadata
 from fl.data.corpora.forge import MANIPULATIONS, deal_categories, draw_period, forge
+from fl.data.corpora.listing import (
+    check_bad_share,
+    compile_pattern,
+    list_files,
+    may_be_video,
+    read_identity,
+)
 from fl.data.corpora.recording import Recording
 from fl.data.corpora.windows import Found, ScanTask, read_recording, scan_file
 from fl.data.corpora.writer import draw_encoding, write_mp4
-from fl.errors import DataError, RequestError
+from fl.errors import DataError
 from fl.seeds import derive
 from fl.settings import FolderSettings
 
@@ -87,7 +92,7 @@ def build_corpus(
         DataError: too many bad files, or too few people for the splits.
     """
     files = list_files(root)
-    read_identity(re_compile(settings.identity_pattern), Path("x"))
+    compile_pattern(settings.identity_pattern)
     with building_place(cache_dir, corpus_digest(root, files, settings)) as (final, rising):
         if rising is not None:
             found, skipped = scan(root, files, settings, num_workers)
@@ -102,29 +107,6 @@ def build_corpus(
     return final
 
 
-def list_files(root: Path) -> list[Path]:
-    """All files below ``root`` that are not hidden, relative to it, sorted."""
-    remedy = "set data.root to a folder with videos of people talking"
-    if not root.is_dir():
-        raise RequestError(f"data.root must be a folder that exists, got {str(root)!r}: {remedy}")
-    files = [
-        path.relative_to(root)
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    if not any(may_be_video(path) for path in files):
-        raise RequestError(f"data.root must hold at least one video, got {str(root)!r}: {remedy}")
-    return files
-
-
-def may_be_video(path: Path) -> bool:
-    """Whether the file's name leaves room for a video: a video's suffix or one that tells nothing."""
-    if path.suffix.lower() in (".ts", ".mts"):
-        return True
-    kind = mimetypes.guess_type(path.name)[0]
-    return kind is None or kind.startswith(("video/", "application/mp4", "application/ogg"))
-
-
 def corpus_digest(root: Path, files: list[Path], settings: FolderSettings) -> str:
     """Name of the corpus' folder: of the settings and of each file's name, size and time."""
     listing = []
@@ -135,41 +117,6 @@ def corpus_digest(root: Path, files: list[Path], settings: FolderSettings) -> st
     return "folders-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def re_compile(pattern: str) -> re.Pattern[str] | None:
-    """The pattern of identities, None if there is none."""
-    if not pattern:
-        return None
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise RequestError(
-            f"data.folders.identity_pattern must be a regular expression, got {pattern!r} ({error})"
-        ) from error
-    if compiled.groups < 1:
-        raise RequestError(
-            f"data.folders.identity_pattern must have a group that names the person, got {pattern!r}: "
-            "put the person's part in parentheses"
-        )
-    return compiled
-
-
-def read_identity(pattern: re.Pattern[str] | None, file: Path) -> str | None:
-    """Who is seen in ``file``, None if the pattern is not found in its path.
-
-    Without a pattern the path is the person. A named group that took part names the person itself, so that
-    ``(?P<ann>clip3|clip7)|([^/]+)$`` says that clip3 and clip7 show one; otherwise the first group's text
-    does.
-    """
-    if pattern is None:
-        return file.with_suffix("").as_posix()
-    match = pattern.search(file.as_posix())
-    if match is None:
-        return None
-    named = [name for name, text in match.groupdict().items() if text is not None]
-    texts = [text for text in match.groups() if text]
-    return (named or texts or [None])[0]
-
-
 def scan(
     root: Path, files: list[Path], settings: FolderSettings, num_workers: int
 ) -> tuple[list[tuple[str, Found]], list[dict[str, str]]]:
@@ -178,7 +125,7 @@ def scan(
     Returns:
         (identity, window) of all that can be used, and {file, reason} of what cannot.
     """
-    pattern = re_compile(settings.identity_pattern)
+    pattern = compile_pattern(settings.identity_pattern)
     skipped = [
         {"file": file.as_posix(), "reason": "not a video, by its name"}
         for file in files
@@ -202,20 +149,6 @@ def scan(
         else:
             found.append((identities[result["file"]], Found(**result)))
     return found, skipped
-
-
-def check_bad_share(
-    root: Path, files: list[Path], skipped: list[dict[str, str]], max_bad_share: float
-) -> None:
-    """Refuse a folder with too many bad videos."""
-    videos = {file.as_posix() for file in files if may_be_video(file)}
-    bad = [item for item in skipped if item["file"] in videos]
-    if len(bad) > max_bad_share * len(videos) or len(bad) == len(videos):
-        examples = "; ".join(f"{item['file']}: {item['reason']}" for item in bad[:3])
-        raise DataError(
-            f"data.max_bad_share allows {max_bad_share:.0%} of the videos in {str(root)!r} to be unusable, "
-            f"got {len(bad)} of {len(videos)} ({examples}): mend or remove them, or raise data.max_bad_share"
-        )
 
 
 def plan_groups(root: Path, found: list[tuple[str, Found]], settings: FolderSettings) -> list[GroupPlan]:

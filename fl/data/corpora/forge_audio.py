@@ -56,8 +56,9 @@ def fades(length: int) -> NDArray[np.float32]:
 def vocode(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Speech as a coarse vocoder gives it: each bin's log magnitude is held for ``HELD_HOPS`` hops (64 ms).
 
-    Held blocks are in turn louder and softer by ``FLUTTER`` nepers, the flutter of badly joined frames. Phases
-    are kept. The mean of the log spectrum over time is about that of the input: only its movement changes.
+    Held blocks are in turn louder and softer by ``FLUTTER`` nepers, the flutter of badly joined frames.
+    Phases are kept. The mean of the log spectrum over time is about that of the input: only its movement
+    changes.
     """
     window = np.sqrt(np.hanning(FFT_SIZE + 1)[:-1])
     padded = np.pad(audio.astype(np.float64), (FFT_SIZE, 2 * FFT_SIZE))

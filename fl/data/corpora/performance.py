@@ -6,16 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.data.corpora.portrait import (
-    BOX,
-    EYE_STATES,
-    NUM_OPENINGS,
-    ORIGIN,
-    UNIT,
-    Portrait,
-    draw_look,
-    paint_portrait,
-)
+from fl.data.corpora.canvas import ORIGIN, UNIT
+from fl.data.corpora.look import draw_look
+from fl.data.corpora.portrait import BOX, EYE_STATES, NUM_OPENINGS, Portrait, paint_portrait
 from fl.data.corpora.recording import Recording
 from fl.data.corpora.voice import CONTROL_HZ, Voice, draw_voice, room_noise, speak
 
@@ -173,7 +166,7 @@ def plan_blinks(num_frames: int, rng: np.random.Generator) -> NDArray[np.int_]:
 def pose_head(portrait: Portrait, opening: float, roundness: float, blink: int) -> NDArray[np.uint8]:
     """The canvas with the mouth and the eyes of one frame, (CANVAS, CANVAS, 4) premultiplied RGBA."""
     index = round(min(max(opening, 0.0), 1.0) * (NUM_OPENINGS - 1))
-    head = portrait.heads[index, int(roundness > 0.5)].copy()
+    head: NDArray[np.uint8] = portrait.heads[index, int(roundness > 0.5)].copy()
     first, last = portrait.eye_rows
     strip = portrait.eyes[blink]
     cover = strip[..., 3:].astype(np.uint16)
