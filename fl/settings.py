@@ -134,6 +134,9 @@ class TeacherSettings:
     batch_size: int = setting(8, COUNT, doc="clips per step")
     learning_rate: float = setting(3e-4, POSITIVE, doc="peak learning rate of AdamW")
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
+    localisation_weight: float = setting(
+        0.5, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+    )
     precision: str = setting(
         "auto",
         Limit(choices=("auto", "float32", "bfloat16")),
@@ -164,6 +167,20 @@ class DistillSettings:
     )
     clip_norm: float = setting(5.0, NOT_NEGATIVE, doc="bound on the norm of a step's gradient; 0: none")
     flip: bool = setting(True, doc="mirror half of the clips left to right while training")
+
+
+@dataclass(frozen=True)
+class WarmupSettings:
+    """The student's first weights: distilled by the server on its public split before round 1."""
+
+    max_epochs: int = setting(0, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
+    batch_size: int = setting(16, COUNT, doc="clips per step")
+    learning_rate: float = setting(2e-3, POSITIVE, doc="peak learning rate of AdamW")
+    weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
+    localisation_weight: float = setting(
+        0.5, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+    )
+    precision: str = setting("float32", Limit(choices=("auto", "float32", "bfloat16")), doc="of the passes")
 
 
 @dataclass(frozen=True)
@@ -241,6 +258,7 @@ class Experiment:
     partition: PartitionSettings = section(PartitionSettings)
     system: SystemSettings = section(SystemSettings)
     teacher: TeacherSettings = section(TeacherSettings)
+    warmup: WarmupSettings = section(WarmupSettings)
     distill: DistillSettings = section(DistillSettings)
     compress: CompressSettings = section(CompressSettings)
     strategy: StrategySettings = section(StrategySettings)

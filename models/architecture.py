@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from models.pin import PinDetector
 from models.zoo import create
 
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
@@ -53,7 +54,7 @@ class Architecture:
         """Digest of the canonical JSON, 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def build(self, seed: int = 0, pretrained: bool | str = False) -> nn.Module:
+    def build(self, seed: int = 0, pretrained: bool | str = False) -> PinDetector:
         """Build the network, in evaluation mode, with weights drawn from ``seed``.
 
         A pruned network's weights have the right shapes and no meaning: load its own after.

@@ -172,11 +172,22 @@ class PinDetector(nn.Module):
             Logits (batch,), positive for fake, the last block's cross-attention
             (batch, audio_steps, num_frames), and the offset logits (batch, 11).
         """
+        return self.fuse(*self.encode(frames, mfcc))
+
+    def encode(self, frames: Tensor, mfcc: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of each modality before they meet.
+
+        Returns:
+            Video tokens (batch, num_frames, dim) and audio tokens (batch, audio_steps, dim).
+        """
         num_frames, channels, height, width = (int(size) for size in frames.shape[1:])
         video = self.video(frames.reshape(-1, channels, height, width))
-        video = video.reshape(-1, num_frames, self.dim) + self.video_position
-        audio = self.audio(mfcc)
-        audio = audio + sinusoidal_position(int(mfcc.shape[1]), self.dim).to(audio)
+        return video.reshape(-1, num_frames, self.dim), self.audio(mfcc)
+
+    def fuse(self, video: Tensor, audio: Tensor) -> DetectorOutput:
+        """Positions, gated cross-attention blocks, the mean over audio time, and the heads."""
+        video = video + self.video_position
+        audio = audio + sinusoidal_position(int(audio.shape[1]), self.dim).to(audio)
         weights = audio
         for block in self.blocks:
             audio, weights = block(audio, video)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from torch import nn
-
 from models.pin import (
     PinDetector,
     VideoEncoder,
@@ -12,7 +10,7 @@ from models.pin import (
     resnet18_features,
 )
 
-Builder = Callable[..., nn.Module]
+Builder = Callable[..., PinDetector]
 
 SYSTEMS: Mapping[str, tuple[str, str]] = MappingProxyType({"pin": ("pinpoint", "pin_lite")})
 """System -> (teacher, student)."""
@@ -23,7 +21,7 @@ REFERENCE_INPUT: Mapping[str, int] = MappingProxyType(
 """The published PinPoint input: 30 frames of 128x128, and 8 s of audio at a 20 ms hop."""
 
 
-def pinpoint(*, num_frames: int, num_mfcc: int, pretrained: bool | str = False) -> nn.Module:
+def pinpoint(*, num_frames: int, num_mfcc: int, pretrained: bool | str = False) -> PinDetector:
     """PinPoint, the teacher: ResNet-18, d = 256, 8 heads, 3 blocks."""
     backbone, num_features = resnet18_features(pretrained)
     return PinDetector(
@@ -36,7 +34,9 @@ def pinpoint(*, num_frames: int, num_mfcc: int, pretrained: bool | str = False) 
     )
 
 
-def pin_lite(*, num_frames: int, num_mfcc: int, num_layers: int = 2, pretrained: bool | str = False) -> nn.Module:
+def pin_lite(
+    *, num_frames: int, num_mfcc: int, num_layers: int = 2, pretrained: bool | str = False
+) -> PinDetector:
     """PIN-Lite, the student: MobileNetV3-Small, d = 128, 4 heads, 2 blocks by default."""
     backbone, num_features = mobilenetv3_small_features(pretrained)
     return PinDetector(
@@ -52,7 +52,7 @@ def pin_lite(*, num_frames: int, num_mfcc: int, num_layers: int = 2, pretrained:
 BUILDERS: Mapping[str, Builder] = MappingProxyType({"pinpoint": pinpoint, "pin_lite": pin_lite})
 
 
-def create(name: str, **settings: int | bool | str) -> nn.Module:
+def create(name: str, **settings: int | bool | str) -> PinDetector:
     """Build a dense network of the zoo with fresh weights (drawn from torch's generator).
 
     Raises:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fl.compress.quantize import Calibration, quantize_int8, recipe_of
 from torch import Tensor, nn
 
 from fl.compress.export import load_template, max_difference, save_model
+from fl.compress.quantize import Calibration, quantize_int8, recipe_of
 from fl.compress.sessions import run_session, session_feeds
 from fl.data.shards import ShardView
 from fl.distill.batches import TeacherOutputs, load_batch
@@ -17,7 +17,7 @@ from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_b
 from fl.metrics.detection import DetectionMetrics, detection_metrics
 from fl.metrics.explanation import EpsSummary, eps
 from fl.metrics.latency import Latency, open_session, time_interleaved
-from fl.seeds import derive, generator
+from fl.seeds import generator
 from fl.settings import CompressSettings, LatencySettings
 from fl.state import flatten, weights_sha256
 from models.architecture import Architecture
@@ -87,7 +87,7 @@ def evaluate_student(
         {name: (session, feeds) for name, session in sessions.items()},
         num_warmup=examiner.latency.num_warmup,
         num_runs=examiner.latency.num_runs,
-        seed=derive(examiner.seed, "latency", round_index),
+        rng=generator(examiner.seed, round_index, -1, "latency"),
     )
     onnx = {
         "fp32": _graph_row(float_onnx, timings["fp32"], measure(examiner, fp32_logits)),
@@ -100,6 +100,7 @@ def evaluate_student(
         "teacher_latency_ms_p50": timings["teacher"].p50_ms,
         "teacher_latency_ms_p95": timings["teacher"].p95_ms,
         "max_difference": difference,
+        "int8_recipe": recipe_of(architecture, examiner.compress.int8),
     }
     parts = {
         "student": describe(architecture, network, examiner.test),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fl.data.partition import partition_clips, partition_skew
 
 from fl.data.clips import Clip
 from fl.data.corpora import folders, lavdf, synthetic
+from fl.data.partition import partition_clips, partition_skew
 from fl.data.shards import Shard, build_shard
 from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
@@ -29,7 +29,7 @@ class Prepared:
     Attributes:
         stores: split -> its clips on disk.
         teacher: trained and frozen.
-        outputs: split -> the teacher's outputs, for "clients" and "test".
+        outputs: split -> the teacher's outputs, for "public", "clients" and "test".
         rows: the rows of the clients' store that each client owns.
         student: the dense student's architecture.
     """
@@ -69,7 +69,7 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
         )
     progress.line(f"Teacher {teacher.digest[:8]}: validation AUC {teacher.validation_auc:.3f}")
     outputs = {}
-    for split in ("clients", "test"):
+    for split in ("public", "clients", "test"):
         with progress.stage(f"Teacher outputs, {split}", total=len(stores[split])) as advance:
             outputs[split] = teacher_outputs(teacher, stores[split], experiment.teacher.precision, advance)
     return Prepared(stores, teacher, outputs, rows, Architecture(student_name, student_settings))
@@ -89,7 +89,7 @@ def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> l
             )
     else:
         root = Path(data.root)
-    return lavdf.read_corpus(root, data.public_share, experiment.seed)
+    return lavdf.read_corpus(root, data.public_share, experiment.teacher.seed)
 
 
 def build_store(

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fl.compress.quantize import Calibration
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
 from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
 from fl.compress.importance import channel_groups
+from fl.compress.quantize import Calibration
 from fl.data.shards import take
 from fl.distill.batches import load_batch
-from fl.metrics.cost import count_macs, count_parameters, size_bytes
+from fl.distill.supervised import train_epochs
+from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.seeds import derive, generator
 from fl.settings import Experiment
@@ -25,16 +26,13 @@ from server.app import make_server_app
 from server.evaluate import Evaluation, Examiner, inputs_of, probabilities, two_class_rows
 from server.rounds import GlobalStudent, Record, Server
 from server.strategy import DeterministicFedProx
+from sim import checks
 from sim.grids.messages import RUN_ID, SERVER_NODE_ID
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
-from sim.record import Prediction, append_round, summarise, write_predictions, write_summary
-
-
-def default_cache_dir(experiment: Experiment) -> Path:
-    """Where corpora, shards, teachers and exported graphs are kept."""
-    named = experiment.cache_dir or os.environ.get("FEDPIN_CACHE") or "~/.cache/fedpin"
-    return Path(named).expanduser().resolve()
+from sim.record import Prediction, append_round, read_rounds, summarise, write_predictions, write_summary
+from sim.report.figures import draw_figures
+from sim.report.table import print_table, rows_of_run
 
 
 def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[str]) -> Path:
@@ -52,13 +50,13 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
         FedpinError: with the cause; what was recorded is kept.
     """
     progress = Progress()
-    cache_dir = default_cache_dir(experiment)
+    cache_dir = checks.cache_dir(experiment)
     torch.set_num_threads(os.cpu_count() or 1)
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
-    teacher_row = describe_teacher(prepared)
     examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
-    student = make_student(prepared, experiment)
+    teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
+    student = make_student(prepared, experiment, progress)
     strategy = DeterministicFedProx(
         experiment.strategy,
         experiment.seed,
@@ -81,13 +79,27 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
         finally:
             if last:
                 finish(run_dir, experiment, prepared, teacher_row, last[0], overrides)
+    draw_figures(run_dir)
+    print_table(rows_of_run(read_rounds(run_dir), teacher_row))
     return run_dir
 
 
-def make_student(prepared: Prepared, experiment: Experiment) -> GlobalStudent:
-    """The dense student with its first weights, drawn from the run's seed."""
+def make_student(prepared: Prepared, experiment: Experiment, progress: Progress) -> GlobalStudent:
+    """The dense student with its first weights: drawn from the run's seed, then distilled on public clips."""
     pretrained = experiment.system.student_backbone or experiment.system.pretrained
     network = prepared.student.build(derive(experiment.seed, "student"), pretrained)
+    warmup = experiment.warmup
+    if warmup.max_epochs:
+        with progress.stage("Student on public clips", total=warmup.max_epochs) as advance:
+            for means in train_epochs(
+                network,
+                take(prepared.stores["public"]),
+                warmup,
+                experiment.seed,
+                prepared.outputs["public"],
+                experiment.distill,
+            ):
+                advance(1, f"loss {means.loss:.3f}")
     groups = channel_groups(network, experiment.data.clip.image_size)
     return GlobalStudent(prepared.student, network, {group.name: group.num_channels for group in groups})
 
@@ -122,8 +134,8 @@ def export_teacher(prepared: Prepared, cache_dir: Path) -> Path:
     return path
 
 
-def describe_teacher(prepared: Prepared) -> Record:
-    """The teacher's own row of the summary: sizes, and metrics on the test split."""
+def describe_teacher(prepared: Prepared, teacher_onnx: Path) -> Record:
+    """The teacher's own row of the summary: sizes (of the ONNX file), and metrics on the test split."""
     test = take(prepared.stores["test"])
     network = prepared.teacher.load()
     metrics = detection_metrics(
@@ -137,7 +149,7 @@ def describe_teacher(prepared: Prepared) -> Record:
         "validation_auc": prepared.teacher.validation_auc,
         "num_parameters": count_parameters(network),
         "macs": count_macs(network, *inputs_of(prepared.teacher.architecture, test)).total,
-        "size_bytes": size_bytes(network),
+        "size_bytes": teacher_onnx.stat().st_size,
         **asdict(metrics),
     }
 
@@ -186,9 +198,8 @@ def finish(
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
     )
-    last = summary["last_round"]
-    for key in ("teacher_latency_ms_p50", "teacher_latency_ms_p95"):
-        summary["teacher"][key.removeprefix("teacher_")] = last["onnx"][key]
+    for key in ("latency_ms_p50", "latency_ms_p95"):
+        teacher_row[key] = summary["teacher"][key] = summary["last_round"]["onnx"][f"teacher_{key}"]
     write_summary(run_dir, summary)
     test = take(prepared.stores["test"])
     teacher_scores = probabilities(np.asarray(prepared.outputs["test"].logits))

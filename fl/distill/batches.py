@@ -35,6 +35,7 @@ class Batch:
         labels: (batch,), float, 1 = fake.
         teacher_logits: (batch,); empty without a teacher.
         teacher_maps: (batch, audio_steps, video_frames); empty without a teacher.
+        indices: (batch,), which clips of the view these are.
     """
 
     frames: Tensor
@@ -42,6 +43,7 @@ class Batch:
     labels: Tensor
     teacher_logits: Tensor
     teacher_maps: Tensor
+    indices: Tensor
 
 
 def load_batch(
@@ -72,6 +74,7 @@ def load_batch(
         torch.from_numpy(labels),
         nothing if outputs is None else torch.from_numpy(outputs.logits[rows]),
         nothing if outputs is None else torch.from_numpy(outputs.maps[rows]),
+        torch.from_numpy(indices),
     )
 
 

@@ -72,7 +72,7 @@ def take_steps(
         optimizer.zero_grad()
         terms = loss_terms(network, batch)
         if not torch.isfinite(terms.total):
-            raise FloatingPointError(f"the loss is {float(terms.total)} at step {num_steps}")
+            raise FloatingPointError(f"the loss is {float(terms.total.detach())} at step {num_steps}")
         terms.total.backward()  # type: ignore[no-untyped-call]
         proximal = _add_proximal(parameters, anchor, proximal_mu) if proximal_mu else 0.0
         if clip_norm:

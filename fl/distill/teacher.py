@@ -6,7 +6,6 @@ and ``outputs/<shard digest>/`` with the logits and maps of every clip of a stor
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -23,16 +22,16 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from fl.data.shards import Shard, ShardView, take
-from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batches
-from fl.distill.loop import take_steps
-from fl.distill.losses import LossTerms, supervised_loss
-from fl.distill.predict import autocast, predict, resolve_precision
+from fl.distill.batches import TeacherOutputs
+from fl.distill.predict import predict, resolve_precision
+from fl.distill.supervised import train_epochs
 from fl.errors import RequestError, TeacherError
-from fl.seeds import derive, generator
+from fl.seeds import derive
 from fl.settings import TeacherSettings
 from models.architecture import Architecture
+from models.pin import PinDetector
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Part of the digest: raise it when the training below changes."""
 
 Advance = Callable[[int, str], None]
@@ -108,7 +107,7 @@ def obtain_teacher(
 
 
 def _make(
-    network: nn.Module,
+    network: PinDetector,
     public: Shard,
     validation: Shard,
     settings: TeacherSettings,
@@ -127,57 +126,29 @@ def _make(
 
 
 def train_teacher(
-    network: nn.Module,
+    network: PinDetector,
     public: ShardView,
     validation: ShardView,
     settings: TeacherSettings,
     advance: Advance,
 ) -> tuple[float, int]:
-    """AdamW with warm-up and cosine decay, stopped early; the best epoch's weights are kept.
+    """Train on the public split, stopped early by the validation AUC; the best epoch's weights are kept.
 
     Returns:
         The best validation AUC and the number of epochs trained.
     """
-    network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    per_epoch = num_batches(len(public), settings.batch_size)
-    num_steps = per_epoch * settings.max_epochs
-    precision = resolve_precision(settings.precision)
-
-    def loss_terms(net: nn.Module, batch: Batch) -> LossTerms:
-        with autocast(precision):
-            logits = net(batch.frames, batch.mfcc).logits
-        return supervised_loss(logits.float(), batch.labels)
-
     best_auc, best_epoch, best_state = -1.0, -1, {}
-    for epoch in range(settings.max_epochs):
-        rng = generator(settings.seed, epoch, -1, "teacher batches")
-
-        def set_rate(step: int, done: int = epoch * per_epoch) -> None:
-            share = warm_cosine((done + step) / num_steps)
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * share
-
-        batches = shuffled_batches(public, None, settings.batch_size, per_epoch, rng, flip=True)
-        means = take_steps(network, batches, loss_terms, optimizer, clip_norm=1.0, before_step=set_rate)
+    for epoch, means in enumerate(train_epochs(network, public, settings, settings.seed)):
         auc = _auc(network, validation, settings)
         if auc > best_auc:
             best_auc, best_epoch = auc, epoch
-            best_state = {k: v.clone() for k, v in network.state_dict().items()}
+            best_state = {key: value.clone() for key, value in network.state_dict().items()}
         advance(1, f"loss {means.loss:.3f}, validation AUC {auc:.3f}")
         if epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best_state)
     network.to(memory_format=torch.contiguous_format)
     return best_auc, epoch + 1
-
-
-def warm_cosine(progress: float, warmup: float = 0.1) -> float:
-    """Share of the peak learning rate at ``progress`` in [0, 1]: linear rise, then half a cosine."""
-    if progress < warmup:
-        return 0.05 + 0.95 * progress / warmup
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def teacher_outputs(
