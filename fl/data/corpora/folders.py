@@ -31,7 +31,7 @@ from fl.errors import DataError
 from fl.seeds import derive
 from fl.settings import FolderSettings
 
-FORGER_VERSION = 2
+FORGER_VERSION = 3
 SKIPPED_NAME = "skipped.json"
 GROUP_SIZE = 2
 log = logging.getLogger(__name__)

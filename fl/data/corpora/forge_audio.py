@@ -19,16 +19,16 @@ def exchange_audio(
     """Put the donor's voice, re-synthesised by ``vocode``, in place of the target's within ``period``.
 
     Returns:
-        (samples,) float32; loudness matched to what it replaces, faded over 10 ms inside the period.
+        (samples,) float32; the donor as loud as what it replaces, faded over 10 ms inside the period.
     """
     audio = target.audio.copy()
     own = audio[period]
     if len(own) < 2 * FADE:
         return audio
     other = np.resize(donor.audio, len(own))
-    forged = vocode(other)
-    forged *= np.sqrt(np.mean(own**2) + 1e-8) / np.sqrt(np.mean(forged**2) + 1e-8)
-    audio[period] = own + np.float32(strength) * fades(len(own)) * (forged.astype(np.float32) - own)
+    gain = np.sqrt(np.mean(own**2) + 1e-8) / np.sqrt(np.mean(other**2) + 1e-8)
+    forged = vocode((gain * other).astype(np.float32))
+    audio[period] = own + np.float32(strength) * fades(len(own)) * (forged - own)
     return np.clip(audio, -1, 1)
 
 

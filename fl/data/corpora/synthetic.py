@@ -21,7 +21,7 @@ from fl.errors import RequestError
 from fl.seeds import derive
 from fl.settings import SyntheticSettings
 
-RENDERER_VERSION = 3
+RENDERER_VERSION = 4
 GROUP_SIZE = 4
 
 

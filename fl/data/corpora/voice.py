@@ -16,6 +16,8 @@ SAMPLE_RATE = 16_000
 CONTROL_HZ = 100
 FFT_SIZE = 512
 HOP = 128
+HISS = 0.15
+"""Peak of consonants beside that of vowels."""
 
 VOWELS = np.array(
     [
@@ -162,9 +164,14 @@ def synthesise(voice: Voice, tracks: dict[str, Field], num_samples: int, rng: np
     )
     bright = np.fft.rfftfreq(FFT_SIZE, 1 / SAMPLE_RATE)
     sharp = np.exp(-(((bright - 4600 * tract) / 1500) ** 2))[None]
-    hissed = filter_frames(0.25 * noise * hiss, frames_at, np.repeat(sharp, len(frames_at), axis=0))
-    sound = (voiced + hissed)[:num_samples]
-    return (0.35 * sound / max(float(np.abs(sound).max()), 1e-6)).astype(np.float32)
+    hissed = filter_frames(noise * hiss, frames_at, np.repeat(sharp, len(frames_at), axis=0))
+    sound = (level(voiced) + np.float32(HISS) * level(hissed))[:num_samples]
+    return np.float32(0.35) * level(sound)
+
+
+def level(sound: NDArray[np.floating]) -> Field:
+    """``sound`` with its peak at 1; silence stays silent."""
+    return np.asarray(sound / max(float(np.abs(sound).max()), 1e-6), dtype=np.float32)
 
 
 def resonances(formants: NDArray[np.float64], tilt: float) -> NDArray[np.float64]:

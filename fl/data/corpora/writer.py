@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from fl.data.corpora.recording import Recording
 
@@ -27,8 +28,8 @@ class Encoding:
 
 
 def draw_encoding(rng: np.random.Generator) -> Encoding:
-    """Choose an encoding: crf 17 to 23, 32 to 64 kbit/s."""
-    return Encoding(crf=int(rng.integers(17, 24)), audio_bps=int(rng.choice([32_000, 48_000, 64_000])))
+    """Choose an encoding: crf 20 to 26, 32 to 64 kbit/s."""
+    return Encoding(crf=int(rng.integers(20, 27)), audio_bps=int(rng.choice([32_000, 48_000, 64_000])))
 
 
 def write_mp4(path: Path, recording: Recording, encoding: Encoding) -> int:
@@ -41,16 +42,19 @@ def write_mp4(path: Path, recording: Recording, encoding: Encoding) -> int:
     """
     fps = Fraction(recording.fps).limit_denominator(1001)
     height, width = recording.frames.shape[1:3]
+    reformatter = VideoReformatter()
     with av.open(str(path), mode="w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.thread_count = 1
-        video.options = {"preset": "veryfast", "crf": str(encoding.crf)}
+        # x264's macroblock tree is left out: its result is not the same in every run.
+        video.options = {"preset": "veryfast", "crf": str(encoding.crf), "x264-params": "no-mbtree=1"}
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = encoding.audio_bps
         audio.options = {"aac_coder": "fast"}
         for picture in recording.frames:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(video.encode(reformatter.reformat(frame, format="yuv420p", threads=1)))
         container.mux(video.encode(None))
         samples = recording.audio.astype(np.float32)
         for start in range(0, len(samples), AAC_FRAME):
