@@ -90,17 +90,42 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
     assert not network.video.projection.weight.requires_grad
 
 
-def test_votes_are_finite_positive_and_of_mean_one_in_each_group() -> None:
+def test_votes_are_finite_not_negative_and_of_mean_one() -> None:
     network = settled(LITE)
     votes = votes_of(network, LITE)
     assert votes.dtype == np.float32
+    assert len(votes) == sum(group.num_channels for group in channel_groups(network))
     assert np.isfinite(votes).all()
     assert (votes >= 0).all()
-    start = 0
-    for group in channel_groups(network):
-        assert votes[start : start + group.num_channels].mean() == pytest.approx(1, abs=1e-4)
-        start += group.num_channels
-    assert start == len(votes)
+    assert votes.mean() == pytest.approx(1, abs=1e-4)
+
+
+def test_votes_without_any_signal_are_equal() -> None:
+    network = settled(LITE)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    assert (taylor_importance(network) == 1).all()
+
+
+def test_vote_has_its_closed_form() -> None:
+    """A channel of a basic block's first convolution: one BatchNorm, one reader."""
+    network = settled(TEACHER)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in network.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    block, channel = network.video.backbone.layer1[0], 9
+    norm, reader = block.bn1, block.conv2.weight
+    expected = [
+        (norm.weight[c] * norm.weight.grad[c] + norm.bias[c] * norm.bias.grad[c]).abs()
+        + (reader[:, c] * reader.grad[:, c]).sum().abs()
+        for c in (channel, 40)
+    ]
+    groups, votes = channel_groups(network), taylor_importance(network)
+    names = [group.name for group in groups]
+    index = names.index("video.backbone.layer1.0.conv1")
+    start = sum(group.num_channels for group in groups[:index])
+    ratio = votes[start + channel] / votes[start + 40]
+    assert ratio == pytest.approx((expected[0] / expected[1]).item(), rel=1e-4)
 
 
 def test_votes_do_not_depend_on_the_scale_of_the_loss() -> None:

@@ -51,15 +51,16 @@ def channel_groups(network: nn.Module, image_size: int = TRACE_SIZE) -> tuple[Ch
 def taylor_importance(network: nn.Module, image_size: int = TRACE_SIZE) -> FloatVector:
     """First-order Taylor importance of every channel, from the gradients that lie on the network.
 
-    A channel's score is the mean, over the tensors that it is made of, of |sum of w * dL/dw| over
+    A channel's score is the sum, over the tensors that it is made of, of |sum of w * dL/dw| over
     its slice: its BatchNorm scale and shift together, and its column in each layer that reads it.
     Convolutions' own rows are left out: ahead of a BatchNorm that sum is zero, since the loss does
     not depend on their scale (Molchanov et al. 2019, "Importance Estimation for Neural Network
     Pruning", which places its gate after the BatchNorm as well).
 
-    Each group is divided by its mean, so that vectors of several clients, whose losses and numbers
-    of batches differ, may be averaged, and groups be ranked against each other. A group without
-    any gradient signal scores 1 throughout.
+    The whole vector is divided by its mean, so that vectors of several clients, whose losses and
+    numbers of batches differ, may be averaged. Groups keep their proportions: dividing each by its
+    own mean cost 20 points of accuracy right after a global pruning of 55 % on a trained PIN-Lite.
+    Without any gradient signal every channel scores 1.
 
     Args:
         network: as in `channel_groups`, after ``loss.backward()`` over a few batches.
@@ -67,14 +68,16 @@ def taylor_importance(network: nn.Module, image_size: int = TRACE_SIZE) -> Float
 
     Returns:
         One number per channel of each group, in the order of `channel_groups`; finite unless a
-        gradient is not, never negative, of mean 1 in each group.
+        gradient is not, never negative, of mean 1.
 
     Raises:
         ValueError: a layer has no gradient.
     """
     graph = trace(network, image_size)
     scores = [_group_scores(graph, root) for root in root_layers(graph).values()]
-    return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+    votes = np.concatenate(scores)
+    mean = votes.mean()
+    return votes / mean if mean != 0 else np.ones_like(votes)
 
 
 def trace(network: nn.Module, image_size: int = TRACE_SIZE) -> Any:
@@ -114,8 +117,7 @@ def _group_scores(graph: Any, root: nn.Conv2d) -> FloatVector:
         if score is not None:
             own = torch.as_tensor(item.root_idxs)
             total.index_add_(0, own, score[torch.as_tensor(item.idxs)].cpu())
-    mean = float(total.mean())
-    scores: FloatVector = (total / mean if mean > 0 else torch.ones_like(total)).numpy()
+    scores: FloatVector = total.numpy()
     return scores
 
 
