@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl.data.corpora.forge import MANIPULATIONS, deal_categories, draw_period, forge, frames_within
+from fl.data.clips import REAL
+from fl.data.corpora.forge import (
+    MANIPULATIONS,
+    deal_categories,
+    draw_period,
+    forge,
+    forge_at_random,
+    frames_within,
+)
 from fl.data.corpora.forge_audio import vocode
 from fl.data.corpora.forge_video import region
 from fl.data.corpora.recording import Recording
@@ -75,6 +83,24 @@ def test_audio_changes_only_the_period(name):
     np.testing.assert_array_equal(forged.frames, target.frames)
     own, new = target.audio[start:stop], forged.audio[start:stop]
     assert abs(mean_log_spectrum(own) - mean_log_spectrum(new)) < 0.3
+
+
+def test_the_voice_may_come_with_the_face():
+    target, donor = make_recording(0), make_recording(1)
+    forged = forge("FaceSwap", target, donor, PERIOD, np.random.default_rng(0), with_voice=True)
+    replaced = forge("AudioReplaced", target, donor, PERIOD, np.random.default_rng(0))
+    np.testing.assert_array_equal(forged.audio, replaced.audio)
+    assert (forged.frames != target.frames).any()
+
+
+def test_drawn_forgeries_say_what_they_altered():
+    target, donor = make_recording(0), make_recording(1)
+    for name in [REAL, *MANIPULATIONS]:
+        for seed in range(4):
+            made = forge_at_random(name, target, donor, np.random.default_rng(seed))
+            assert made.modify_video == bool((made.recording.frames != target.frames).any())
+            assert made.modify_audio == bool((made.recording.audio != target.audio).any())
+            assert len(made.periods) == (name != REAL)
 
 
 @pytest.mark.parametrize("name", MANIPULATIONS)

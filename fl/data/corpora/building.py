@@ -14,6 +14,7 @@ from typing import Any
 
 import filelock
 
+from fl.data.corpora.forge import Forgery
 from fl.errors import RequestError
 
 METADATA_NAME = "metadata.min.json"
@@ -27,6 +28,7 @@ Worker = Callable[[Task, Path], list[Record]]
 
 
 def make_record(
+    made: Forgery,
     *,
     file: str,
     split: str,
@@ -35,26 +37,21 @@ def make_record(
     source: str,
     group: str,
     original: str | None,
-    fake_periods: Sequence[tuple[float, float]],
-    modify_video: bool,
-    modify_audio: bool,
-    num_frames: int,
-    fps: float,
-    num_samples: int,
 ) -> Record:
     """One clip's entry; ``duration`` in s, ``audio_frames`` in samples per channel, as LAV-DF has them."""
+    num_frames = len(made.recording.frames)
     return {
         "file": file,
-        "n_fakes": len(fake_periods),
-        "fake_periods": [list(period) for period in fake_periods],
-        "duration": round(num_frames / fps, 3),
+        "n_fakes": len(made.periods),
+        "fake_periods": [list(period) for period in made.periods],
+        "duration": round(num_frames / made.recording.fps, 3),
         "original": original,
-        "modify_video": modify_video,
-        "modify_audio": modify_audio,
+        "modify_video": made.modify_video,
+        "modify_audio": made.modify_audio,
         "split": split,
         "video_frames": num_frames,
         "audio_channels": 1,
-        "audio_frames": num_samples,
+        "audio_frames": len(made.recording.audio),
         "category": category,
         "identity": identity,
         "source": source,

@@ -16,7 +16,7 @@ import numpy as np
 
 from fl.data.clips import REAL
 from fl.data.corpora.building import Record, building_place, make_record, run_tasks, write_metadata
-from fl.data.corpora.forge import MANIPULATIONS, deal_categories, draw_period, forge
+from fl.data.corpora.forge import deal_categories, forge_at_random
 from fl.data.corpora.listing import (
     check_bad_share,
     compile_pattern,
@@ -24,14 +24,13 @@ from fl.data.corpora.listing import (
     may_be_video,
     read_identity,
 )
-from fl.data.corpora.recording import Recording
 from fl.data.corpora.windows import Found, ScanTask, read_recording, scan_file
 from fl.data.corpora.writer import draw_encoding, write_mp4
 from fl.errors import DataError
 from fl.seeds import derive
 from fl.settings import FolderSettings
 
-FORGER_VERSION = 3
+FORGER_VERSION = 4
 SKIPPED_NAME = "skipped.json"
 GROUP_SIZE = 2
 log = logging.getLogger(__name__)
@@ -212,40 +211,19 @@ def forge_group(plan: GroupPlan, folder: Path) -> list[Record]:
         donors = [i for i, other in enumerate(plan.windows) if other.identity != window.identity]
         for file, category in zip(window.files, (REAL, *window.categories), strict=True):
             rng = np.random.default_rng(derive(plan.seed, "folders", file))
-            recording, periods = recordings[index], []
-            if category != REAL:
-                donor = recordings[donors[int(rng.integers(len(donors)))]]
-                periods = [draw_period(category, recording.duration_s, rng)]
-                recording = forge(category, recording, donor, periods[0], rng)
-            records.append(write_clip(folder, plan, window, file, category, periods, recording, rng))
+            donor = recordings[donors[int(rng.integers(len(donors)))]]
+            made = forge_at_random(category, recordings[index], donor, rng)
+            write_mp4(folder / file, made.recording, draw_encoding(rng))
+            records.append(
+                make_record(
+                    made,
+                    file=file,
+                    split=plan.split,
+                    category=category,
+                    identity=window.identity,
+                    source=window.found.file,
+                    group=plan.name,
+                    original=None if category == REAL else window.files[0],
+                )
+            )
     return records
-
-
-def write_clip(
-    folder: Path,
-    plan: GroupPlan,
-    window: WindowPlan,
-    file: str,
-    category: str,
-    periods: list[tuple[float, float]],
-    recording: Recording,
-    rng: np.random.Generator,
-) -> Record:
-    """Encode one clip; returns its entry."""
-    num_samples = write_mp4(folder / file, recording, draw_encoding(rng))
-    manipulation = MANIPULATIONS.get(category)
-    return make_record(
-        file=file,
-        split=plan.split,
-        category=category,
-        identity=window.identity,
-        source=window.found.file,
-        group=plan.name,
-        original=None if category == REAL else window.files[0],
-        fake_periods=periods,
-        modify_video=manipulation is not None and manipulation.video is not None,
-        modify_audio=manipulation is not None and manipulation.audio is not None,
-        num_frames=len(recording.frames),
-        fps=recording.fps,
-        num_samples=num_samples,
-    )

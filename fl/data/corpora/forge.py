@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.data.clips import REAL
 from fl.data.corpora.forge_audio import exchange_audio, shift_audio
 from fl.data.corpora.forge_video import decode_face, reenact_mouth, render_texture, swap_face
 from fl.data.corpora.recording import Recording
@@ -34,20 +35,22 @@ class Manipulation:
         audio: alters the track, or None.
         share: share of the fakes of a corpus that are made this way.
         min_period_s: shortest period that it may alter.
+        voice_share: share of its fakes in which the donor's voice comes with the donor's face.
     """
 
     video: VideoForgery | None
     audio: AudioForgery | None
     share: float
     min_period_s: float
+    voice_share: float = 0.0
 
 
 MANIPULATIONS: dict[str, Manipulation] = {
-    "Deepfakes": Manipulation(decode_face, None, 0.24, 0.4),
+    "Deepfakes": Manipulation(decode_face, None, 0.23, 0.4, voice_share=0.5),
     "Face2Face": Manipulation(reenact_mouth, None, 0.22, 0.4),
-    "FaceSwap": Manipulation(swap_face, None, 0.22, 0.4),
+    "FaceSwap": Manipulation(swap_face, None, 0.22, 0.4, voice_share=0.5),
     "NeuralTextures": Manipulation(render_texture, None, 0.22, 0.4),
-    "AudioReplaced": Manipulation(None, exchange_audio, 0.07, 0.8),
+    "AudioReplaced": Manipulation(None, exchange_audio, 0.08, 0.8),
     "AudioShifted": Manipulation(None, shift_audio, 0.03, 0.8),
 }
 
@@ -59,6 +62,7 @@ def forge(
     period: Period,
     rng: np.random.Generator,
     strength: float = 1.0,
+    with_voice: bool = False,
 ) -> Recording:
     """Manipulate ``target``.
 
@@ -69,6 +73,7 @@ def forge(
         period: (start, end) in s of what to alter.
         rng: the forgery's own generator.
         strength: 1 forges fully, 0 returns the target unchanged; between, a mixture.
+        with_voice: the donor's voice comes with the donor's face.
 
     Raises:
         DataError: an unknown name.
@@ -80,9 +85,10 @@ def forge(
     if manipulation.video is not None:
         indices = frames_within(period, target.fps, len(target.frames))
         frames = manipulation.video(target, donor, indices, strength, rng)
-    if manipulation.audio is not None:
+    alter = exchange_audio if with_voice else manipulation.audio
+    if alter is not None:
         start, stop = (round(at * SAMPLE_RATE) for at in period)
-        audio = manipulation.audio(target, donor, slice(max(start, 0), min(stop, len(audio))), strength, rng)
+        audio = alter(target, donor, slice(max(start, 0), min(stop, len(audio))), strength, rng)
     return replace(target, frames=frames, audio=audio)
 
 
@@ -110,3 +116,38 @@ def deal_categories(count: int, rng: np.random.Generator) -> list[str]:
     edges = np.cumsum([MANIPULATIONS[name].share for name in names])
     places = (np.arange(count) + rng.random()) / max(count, 1) * edges[-1]
     return [names[min(int(np.searchsorted(edges, place, side="right")), len(names) - 1)] for place in places]
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """A forged clip and what is to be written of it.
+
+    Attributes:
+        recording: pictures and sound.
+        periods: (start, end) in s of what was altered; empty if nothing was.
+        modify_video: the pictures were altered.
+        modify_audio: the sound was altered.
+    """
+
+    recording: Recording
+    periods: tuple[Period, ...]
+    modify_video: bool
+    modify_audio: bool
+
+
+def forge_at_random(name: str, target: Recording, donor: Recording, rng: np.random.Generator) -> Forgery:
+    """Manipulate ``target`` with a drawn period and, where the name allows it, the donor's voice or not.
+
+    The name "real" returns the target itself.
+    """
+    if name == REAL:
+        return Forgery(target, (), modify_video=False, modify_audio=False)
+    period = draw_period(name, target.duration_s, rng)
+    manipulation = MANIPULATIONS[name]
+    with_voice = bool(rng.random() < manipulation.voice_share)
+    return Forgery(
+        forge(name, target, donor, period, rng, with_voice=with_voice),
+        (period,),
+        modify_video=manipulation.video is not None,
+        modify_audio=with_voice or manipulation.audio is not None,
+    )

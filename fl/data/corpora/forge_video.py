@@ -91,23 +91,32 @@ def blend(own: Picture, forged: Picture, mask: Picture, strength: float) -> NDAr
 
 
 def upsampling_grid(
-    box: NDArray[np.float64], area: tuple[slice, slice], period: float, weights: tuple[float, float]
+    box: NDArray[np.float64],
+    area: tuple[slice, slice],
+    lattice: NDArray[np.float64],
+    weights: tuple[float, float],
 ) -> Picture:
     """The regular pattern that strided transposed convolutions leave (Odena et al., Distill, 2016).
 
     Args:
         box: face box (4,) in pixels; the pattern is fixed to it.
         area: rows and columns of the picture.
-        period: of the pattern, as a share of the box's side.
+        lattice: (3,) period of the pattern as a share of the box's side, and its two phases in radians.
         weights: grey levels of the vertical and of the horizontal stripes.
 
     Returns:
         (rows, columns, 1) float32, mean about 0.
     """
     y, x = np.mgrid[area].astype(np.float32)
-    u, v = (x - box[0]) / (period * box[2]), (y - box[1]) / (period * box[3])
-    grid = weights[0] * np.cos(2 * np.pi * u) + weights[1] * np.cos(2 * np.pi * v)
+    turns = 2 * np.pi / lattice[0]
+    u, v = turns * (x - box[0]) / box[2] + lattice[1], turns * (y - box[1]) / box[3] + lattice[2]
+    grid = weights[0] * np.cos(u) + weights[1] * np.cos(v)
     return np.asarray(grid[..., None], dtype=np.float32)
+
+
+def draw_lattice(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Period and phases for `upsampling_grid`."""
+    return np.array([rng.uniform(0.07, 0.09), *rng.uniform(0, 2 * np.pi, 2)])
 
 
 def swap_face(
@@ -122,15 +131,15 @@ def swap_face(
     """
     frames = target.frames.copy()
     height, width = frames.shape[1:3]
-    tint = rng.choice([-1, 1], 3) * rng.uniform(8, 18, 3)
+    tint = rng.choice([-1, 1], 3) * rng.uniform(10, 22, 3)
     for index in indices:
         box, other = target.boxes[index], index % len(donor.frames)
         area = region(box, height, width)
         own = frames[index][area].astype(np.float32)
-        mask = ellipse(box, area, FACE, 0.10)
+        mask = ellipse(box, area, FACE, 0.08)
         jitter = donor.boxes[other] + np.array([*rng.normal(0, 0.012, 2), 0, 0]) * donor.boxes[other, 2]
         face = match_colour(align(donor.frames[other], jitter, box, area), own, mask)
-        forged = face + (tint + rng.normal(0, 6, 3)).astype(np.float32)
+        forged = face + (tint + rng.normal(0, 8, 3)).astype(np.float32)
         frames[index][area] = blend(own, forged, mask, strength)
     return frames
 
@@ -147,7 +156,7 @@ def decode_face(
     """
     frames = target.frames.copy()
     height, width = frames.shape[1:3]
-    share, period = float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.07, 0.09))
+    share, lattice = float(rng.uniform(0.3, 0.6)), draw_lattice(rng)
     for index in indices:
         box, other = target.boxes[index], index % len(donor.frames)
         area = region(box, height, width)
@@ -160,7 +169,7 @@ def decode_face(
         decoded = np.asarray(
             cv2.resize(small, mixed.shape[1::-1], interpolation=cv2.INTER_CUBIC), dtype=np.float32
         )
-        decoded += upsampling_grid(box, area, period, (10.0, 10.0))
+        decoded += upsampling_grid(box, area, lattice, (10.0, 10.0))
         frames[index][area] = blend(own, decoded, mask, strength)
     return frames
 
@@ -179,20 +188,21 @@ def reenact_mouth(
     num_frames, height, width = frames.shape[:3]
     offset = int(rng.integers(num_frames // 4, max(3 * num_frames // 4, num_frames // 4 + 1)))
     motion = np.interp(np.arange(num_frames), np.linspace(0, num_frames, 9), rng.uniform(-1, 1, 9))
+    bent = rng.choice([-1, 1], 2) * rng.uniform(0.12, 0.20, 2)
     gain = float(rng.choice([-1, 1]) * rng.uniform(0.08, 0.14))
-    period = float(rng.uniform(0.07, 0.09))
+    lattice = draw_lattice(rng)
     for index in indices:
         box, other = target.boxes[index], (index + offset) % num_frames
         area = region(box, height, width)
         own = frames[index][area].astype(np.float32)
         source = target.boxes[other].copy()
-        stretch = np.array([0.16 + 0.10 * motion[index], 0.14 - 0.12 * motion[index]])
+        stretch = bent * (1 + 0.6 * motion[index] * np.array([1.0, -1.0]))
         middle = source[:2] + source[2:] * np.array([MOUTH[0], MOUTH[1]])
         source[:2] = middle - (middle - source[:2]) / (1 + stretch)
         source[2:] = source[2:] / (1 + stretch)
         face = align(target.frames[other], source, box, area)
         mask = ellipse(box, area, LOWER, 0.10)
-        rendered = face * np.float32(1 + gain) + upsampling_grid(box, area, period, (0.0, 16.0))
+        rendered = face * np.float32(1 + gain) + upsampling_grid(box, area, lattice, (0.0, 16.0))
         frames[index][area] = blend(own, rendered, mask, strength)
     return frames
 
@@ -209,13 +219,13 @@ def render_texture(
     """
     frames = target.frames.copy()
     height, width = frames.shape[1:3]
-    period = float(rng.uniform(0.07, 0.09))
+    lattice = draw_lattice(rng)
     for index in indices:
         box = target.boxes[index]
         area = region(box, height, width)
         own = frames[index][area].astype(np.float32)
         mask = ellipse(box, area, MOUTH, 0.20)
         smooth = np.asarray(cv2.bilateralFilter(own, 5, 40, 4), dtype=np.float32)
-        rendered = smooth + upsampling_grid(box, area, period, (16.0, 16.0))
+        rendered = smooth + upsampling_grid(box, area, lattice, (16.0, 16.0))
         frames[index][area] = blend(own, rendered, mask, strength)
     return frames

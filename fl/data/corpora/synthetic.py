@@ -14,14 +14,14 @@ import numpy as np
 
 from fl.data.clips import REAL
 from fl.data.corpora.building import Record, building_place, make_record, run_tasks, write_metadata
-from fl.data.corpora.forge import MANIPULATIONS, deal_categories, draw_period, forge
+from fl.data.corpora.forge import deal_categories, forge_at_random
 from fl.data.corpora.performance import cast_person, perform
 from fl.data.corpora.writer import draw_encoding, write_mp4
 from fl.errors import RequestError
 from fl.seeds import derive
 from fl.settings import SyntheticSettings
 
-RENDERER_VERSION = 4
+RENDERER_VERSION = 5
 GROUP_SIZE = 4
 
 
@@ -183,18 +183,14 @@ def render_group(plan: GroupPlan, folder: Path) -> list[Record]:
     for who, (identity, clips) in enumerate(zip(plan.identities, plan.clips, strict=True)):
         for clip in clips:
             rng = np.random.default_rng(derive(settings.seed, identity, clip.file))
-            recording, periods = takes[who][clip.take], []
-            if clip.category != REAL:
-                others = takes[(who + 1 + int(rng.integers(len(takes) - 1))) % len(takes)]
-                periods = [draw_period(clip.category, recording.duration_s, rng)]
-                recording = forge(
-                    clip.category, recording, others[int(rng.integers(len(others)))], periods[0], rng
-                )
-            num_samples = write_mp4(folder / clip.file, recording, draw_encoding(rng))
+            others = takes[(who + 1 + int(rng.integers(len(takes) - 1))) % len(takes)]
+            donor = others[int(rng.integers(len(others)))]
+            made = forge_at_random(clip.category, takes[who][clip.take], donor, rng)
+            write_mp4(folder / clip.file, made.recording, draw_encoding(rng))
             original = clips[clip.take].file
-            manipulation = MANIPULATIONS.get(clip.category)
             records.append(
                 make_record(
+                    made,
                     file=clip.file,
                     split=plan.split,
                     category=clip.category,
@@ -202,12 +198,6 @@ def render_group(plan: GroupPlan, folder: Path) -> list[Record]:
                     source=original,
                     group=plan.name,
                     original=None if clip.category == REAL else original,
-                    fake_periods=periods,
-                    modify_video=manipulation is not None and manipulation.video is not None,
-                    modify_audio=manipulation is not None and manipulation.audio is not None,
-                    num_frames=len(recording.frames),
-                    fps=recording.fps,
-                    num_samples=num_samples,
                 )
             )
     return records

@@ -32,13 +32,10 @@ def draw_encoding(rng: np.random.Generator) -> Encoding:
     return Encoding(crf=int(rng.integers(20, 27)), audio_bps=int(rng.choice([32_000, 48_000, 64_000])))
 
 
-def write_mp4(path: Path, recording: Recording, encoding: Encoding) -> int:
+def write_mp4(path: Path, recording: Recording, encoding: Encoding) -> None:
     """Encode ``recording`` to ``path``, one thread, same bytes for the same input.
 
     Width and height must be even.
-
-    Returns:
-        The number of audio samples written (a whole number of AAC frames' worth of input).
     """
     fps = Fraction(recording.fps).limit_denominator(1001)
     height, width = recording.frames.shape[1:3]
@@ -64,4 +61,3 @@ def write_mp4(path: Path, recording: Recording, encoding: Encoding) -> int:
             part.sample_rate, part.pts = SAMPLE_RATE, start
             container.mux(audio.encode(part))
         container.mux(audio.encode(None))
-    return len(recording.audio)
