@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import nn
@@ -52,7 +53,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
         key = task.architecture.sha256
         if key not in resident:
             resident.clear()
-            resident[key] = task.architecture.build()
+            resident[key] = task.architecture.build().to(memory_format=torch.channels_last)
         client = EdgeClient(
             client_id=client_id,
             view=take(store, setup.rows[client_id]),

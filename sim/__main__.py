@@ -20,6 +20,7 @@ QUIET: Mapping[str, str] = MappingProxyType(
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin lose 10x when another process wants the core
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 )

@@ -20,7 +20,11 @@ from models.architecture import Architecture
 
 
 def int8_agreement(
-    architecture: Architecture, network: nn.Module, view: ShardView, settings: CompressSettings, cache_dir: Path
+    architecture: Architecture,
+    network: nn.Module,
+    view: ShardView,
+    settings: CompressSettings,
+    cache_dir: Path,
 ) -> float | None:
     """Export and quantise a trained student for the device, and compare it with the float one.
 
@@ -35,7 +39,7 @@ def int8_agreement(
         The share of the shard's clips with the same verdict; None where the shard cannot calibrate
         static INT8 (one class, or too few clips).
     """
-    image_size, audio_steps = view.frames.shape[2], view.mfcc.shape[1]
+    image_size, audio_steps = view.shard.frames.shape[2], view.shard.mfcc.shape[1]
     inputs = example_inputs(architecture.settings, image_size=image_size, audio_steps=audio_steps)
     model = load_template(architecture, network, inputs, cache_dir).with_weights(network.state_dict())
     with tempfile.TemporaryDirectory() as folder:
