@@ -30,7 +30,7 @@ from fl.errors import DataError
 from fl.seeds import derive
 from fl.settings import FolderSettings
 
-FORGER_VERSION = 4
+FORGER_VERSION = 5
 SKIPPED_NAME = "skipped.json"
 GROUP_SIZE = 2
 log = logging.getLogger(__name__)
@@ -205,14 +205,14 @@ def plan_windows(
 
 def forge_group(plan: GroupPlan, folder: Path) -> list[Record]:
     """Read, forge and encode all clips of a group into ``folder``; returns their entries."""
-    recordings = [read_recording(plan.root, window.found) for window in plan.windows]
     records = []
-    for index, window in enumerate(plan.windows):
-        donors = [i for i, other in enumerate(plan.windows) if other.identity != window.identity]
+    for window in plan.windows:
+        target = read_recording(plan.root, window.found)
+        donors = [other for other in plan.windows if other.identity != window.identity]
         for file, category in zip(window.files, (REAL, *window.categories), strict=True):
             rng = np.random.default_rng(derive(plan.seed, "folders", file))
-            donor = recordings[donors[int(rng.integers(len(donors)))]]
-            made = forge_at_random(category, recordings[index], donor, rng)
+            donor = read_recording(plan.root, donors[int(rng.integers(len(donors)))].found)
+            made = forge_at_random(category, target, donor, rng)
             write_mp4(folder / file, made.recording, draw_encoding(rng))
             records.append(
                 make_record(

@@ -21,7 +21,7 @@ from fl.errors import RequestError
 from fl.seeds import derive
 from fl.settings import SyntheticSettings
 
-RENDERER_VERSION = 5
+RENDERER_VERSION = 6
 GROUP_SIZE = 4
 
 

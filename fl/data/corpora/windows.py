@@ -79,7 +79,8 @@ def read_recording(root: Path, found: Found) -> Recording:
     """
     window = read_all(root / found.file, start_s=found.start_s, duration_s=found.duration_s)
     step = max(int(np.ceil(window.fps / MAX_FPS)), 1)
-    frames = shrink(window.frames[::step])
+    num_frames = max(round(found.duration_s * window.fps), 1)
+    frames = shrink(window.frames[:num_frames:step])
     boxes = np.asarray(found.boxes, dtype=np.float64).reshape(-1, 4)
     return Recording(frames=frames, boxes=boxes, audio=window.audio, fps=window.fps / step)
 
