@@ -75,14 +75,14 @@ class FolderSettings:
 class ClipSettings:
     """How a video becomes tensors: part of a shard's digest."""
 
-    num_frames: int = setting(8, Limit(low=2, high=64), doc="frames spread evenly over the window")
-    image_size: int = setting(64, Limit(low=32, high=512), doc="side of the face crop, pixels")
+    num_frames: int = setting(4, Limit(low=2, high=64), doc="frames spread evenly over the window")
+    image_size: int = setting(80, Limit(low=32, high=512), doc="side of the face crop, pixels")
     num_mfcc: int = setting(13, Limit(low=4, high=40), doc="MFCC coefficients")
     window_s: float = setting(
         1.6, Limit(low=0.4, high=30), doc="length of the window, s; the middle of longer clips"
     )
     face_margin: float = setting(
-        0.2, Limit(low=0, high=1), doc="added around the face box, as a share of its side"
+        0.1, Limit(low=0, high=1), doc="added around the face box, as a share of its side"
     )
     min_face: int = setting(32, Limit(low=16), doc="smallest face that Haar looks for, pixels")
 
@@ -94,7 +94,7 @@ class DataSettings:
     corpus: str = setting("synthetic", Limit(choices=("synthetic", "folders", "lavdf")), doc="kind of corpus")
     root: str = setting("", doc="folder of the corpus; not used by synthetic")
     public_share: float = setting(
-        0.4, Limit(low=0.05, high=0.9), doc="share of the training identities that the server holds"
+        0.35, Limit(low=0.05, high=0.9), doc="share of the training identities that the server holds"
     )
     max_bad_share: float = setting(0.2, SHARE, doc="unreadable clips above this share end the run")
     clip: ClipSettings = section(ClipSettings)
@@ -129,13 +129,16 @@ class TeacherSettings:
     """Training of the teacher on the server's public split."""
 
     weights: str = setting("", doc="a safetensors file to use in place of training")
-    max_epochs: int = setting(12, COUNT, doc="epochs at most")
+    max_epochs: int = setting(7, COUNT, doc="epochs at most")
     patience: int = setting(4, COUNT, doc="epochs without a better validation AUC before stopping")
     batch_size: int = setting(8, COUNT, doc="clips per step")
-    learning_rate: float = setting(3e-4, POSITIVE, doc="peak learning rate of AdamW")
+    learning_rate: float = setting(5e-4, POSITIVE, doc="peak learning rate of AdamW")
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
     localisation_weight: float = setting(
-        0.5, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+        1.0, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+    )
+    sync_weight: float = setting(
+        0.3, NOT_NEGATIVE, doc="weight of the synchrony of the cross-attention, a loss of training only"
     )
     precision: str = setting(
         "auto",
@@ -156,7 +159,7 @@ class DistillSettings:
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
     soft_weight: float = setting(0.5, SHARE, doc="weight of the soft loss; 1 - it weighs the hard loss")
     temperature: float = setting(2.0, POSITIVE, doc="softens both logits of the soft loss")
-    attention_weight: float = setting(1.0, NOT_NEGATIVE, doc="weight of the attention loss")
+    attention_weight: float = setting(0.3, NOT_NEGATIVE, doc="weight of the attention loss")
     final_rate_share: float = setting(
         0.1,
         Limit(low=0, low_open=True, high=1),
@@ -173,12 +176,15 @@ class DistillSettings:
 class WarmupSettings:
     """The student's first weights: distilled by the server on its public split before round 1."""
 
-    max_epochs: int = setting(0, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
+    max_epochs: int = setting(8, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
     batch_size: int = setting(16, COUNT, doc="clips per step")
     learning_rate: float = setting(2e-3, POSITIVE, doc="peak learning rate of AdamW")
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
     localisation_weight: float = setting(
-        0.5, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+        1.0, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+    )
+    sync_weight: float = setting(
+        0.0, NOT_NEGATIVE, doc="as in teacher; the student learns it from the teacher"
     )
     precision: str = setting("float32", Limit(choices=("auto", "float32", "bfloat16")), doc="of the passes")
 
@@ -188,7 +194,7 @@ class CompressSettings:
     """Pruning and quantisation in the loop."""
 
     prune_rounds: tuple[int, ...] = setting(
-        (4, 6), doc="rounds after whose aggregation the student shrinks; empty: never"
+        (2, 4), doc="rounds after whose aggregation the student shrinks; empty: never"
     )
     prune_ratio: float = setting(
         0.55, Limit(low=0, high=1, high_open=True), doc="share of the backbone's channels removed in the end"
@@ -214,7 +220,7 @@ class CompressSettings:
 class StrategySettings:
     """FedProx on Flower."""
 
-    num_rounds: int = setting(10, COUNT, doc="rounds")
+    num_rounds: int = setting(6, COUNT, doc="rounds")
     fraction: float = setting(
         1.0, Limit(low=0, low_open=True, high=1), doc="share of the clients sampled each round"
     )

@@ -20,11 +20,12 @@ QUIET: Mapping[str, str] = MappingProxyType(
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin lose 10x when another process wants the core
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin lose 10x when another process wants the core
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 )
-"""No library reports home, unless the user has set the variable."""
+"""No library reports home or warns of its future; what the user has set stays."""
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141

@@ -98,8 +98,15 @@ def train_epochs(
     per_epoch = num_batches(len(public), settings.batch_size)
 
     def loss_terms(_: nn.Module, batch: Batch) -> LossTerms:
-        weight = settings.localisation_weight
-        return localised_loss(localiser, batch, altered, weight=weight, precision=precision, distill=distill)
+        return localised_loss(
+            localiser,
+            batch,
+            altered,
+            weight=settings.localisation_weight,
+            sync_weight=settings.sync_weight,
+            precision=precision,
+            distill=distill,
+        )
 
     for epoch in range(settings.max_epochs):
 
@@ -119,16 +126,18 @@ def localised_loss(
     altered: Altered,
     *,
     weight: float,
+    sync_weight: float,
     precision: str,
     distill: DistillSettings | None,
 ) -> LossTerms:
-    """The clip's loss plus ``weight`` times the cross-entropies of the two heads.
+    """The clip's loss, plus the cross-entropies of the two heads and the synchrony of the attention.
 
     Args:
         localiser: a `Localiser`.
         batch: with teacher outputs if ``distill`` is given.
         altered: targets of the view's clips.
         weight: >= 0.
+        sync_weight: weight of `sync_loss`, >= 0.
         precision: "float32" or "bfloat16".
         distill: weights of the distillation loss; None: labels only.
     """
@@ -150,9 +159,37 @@ def localised_loss(
             temperature=distill.temperature,
             attention_weight=distill.attention_weight,
         )
-    located = F.binary_cross_entropy_with_logits(seen.float(), altered.frames[batch.indices])
-    located = located + F.binary_cross_entropy_with_logits(heard.float(), altered.steps[batch.indices])
-    return LossTerms(terms.total + weight * located, terms.hard, terms.soft, terms.attention)
+    located = balanced_loss(seen.float(), altered.frames, batch.indices)
+    located = located + balanced_loss(heard.float(), altered.steps, batch.indices)
+    total = terms.total + weight * located + sync_weight * sync_loss(maps)
+    return LossTerms(total, terms.hard, terms.soft, terms.attention)
+
+
+def sync_loss(maps: Tensor) -> Tensor:
+    """Cross-entropy of each audio step's attention against the frames shown at that time.
+
+    PinPoint is trained with synchrony losses; this one asks the cross-attention to compare a sound
+    with the pictures of its moment. The target of a step is shared by its two nearest frames.
+
+    Args:
+        maps: (batch, audio_steps, video_frames), rows that sum to 1.
+    """
+    num_steps, num_frames = maps.shape[1:]
+    place = (torch.arange(num_steps) + 0.5) / num_steps * num_frames - 0.5
+    distance = (place.clamp(0, num_frames - 1)[:, None] - torch.arange(num_frames)).abs()
+    return -((1 - distance).clamp(min=0) * maps.clamp(min=1e-8).log()).sum(dim=2).mean()
+
+
+def balanced_loss(logits: Tensor, targets: Tensor, indices: Tensor) -> Tensor:
+    """Binary cross-entropy in which altered and untouched places weigh the same over the whole view.
+
+    Args:
+        logits: (batch, places).
+        targets: (clips, places), 0 or 1.
+        indices: (batch,), the clips of the batch.
+    """
+    share = targets.mean().clamp(0.01, 0.99)
+    return F.binary_cross_entropy_with_logits(logits, targets[indices], pos_weight=(1 - share) / share)
 
 
 def warm_cosine(progress: float, warmup: float = 0.1) -> float:

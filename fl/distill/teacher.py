@@ -31,7 +31,7 @@ from fl.settings import TeacherSettings
 from models.architecture import Architecture
 from models.pin import PinDetector
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Part of the digest: raise it when the training below changes."""
 
 Advance = Callable[[int, str], None]

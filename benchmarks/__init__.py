@@ -1,0 +1,1 @@
+"""Measured ratios; each result carries commit and hardware."""

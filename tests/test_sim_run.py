@@ -1,0 +1,229 @@
+"""Whole runs on a tiny rendered corpus: real files, real messages, real actors, real ONNX sessions."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from rich.console import Console
+
+from clients.app import ClientSetup, make_client_app
+from clients.round import EdgeClient, run_round
+from fl.data.shards import take
+from fl.distill.teacher import obtain_teacher
+from fl.errors import TeacherError
+from fl.settings import Experiment
+from fl.state import flatten, schema_digest, weights_sha256
+from fl.task import RoundTask
+from fl.wire import read_array, task_records
+from server.gate import Expectation
+from server.strategy import DeterministicFedProx
+from sim.config import build, compose
+from sim.grids.inprocess import InProcessGrid
+from sim.grids.ray import RayGrid
+from sim.prepare import Prepared, prepare
+from sim.progress import Progress
+from sim.record import read_rounds
+from sim.run import run_experiment
+
+TINY = ["experiment=smoke", "data.synthetic.num_identities=32", "warmup.max_epochs=1"]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A prepared experiment and its cache."""
+
+    experiment: Experiment
+    prepared: Prepared
+    cache_dir: Path
+
+    def setup(self) -> ClientSetup:
+        store = self.prepared.stores["clients"]
+        return ClientSetup(
+            shard=store.path,
+            outputs=self.prepared.teacher.folder / "outputs" / store.digest,
+            rows=self.prepared.rows,
+            distill=self.experiment.distill,
+            compress=self.experiment.compress,
+            seed=0,
+            cache_dir=self.cache_dir,
+        )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    cache_dir = tmp_path_factory.mktemp("run_cache")
+    experiment = replace(build(compose(TINY)), cache_dir=str(cache_dir))
+    progress = Progress(Console(file=io.StringIO()))
+    return Tiny(experiment, prepare(experiment, cache_dir, progress), cache_dir)
+
+
+@pytest.fixture(scope="module")
+def inprocess_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    experiment = replace(tiny.experiment, grid=replace(tiny.experiment.grid, kind="inprocess"))
+    return run_experiment(experiment, tmp_path_factory.mktemp("inprocess"), TINY)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: Path) -> None:
+    rounds = read_rounds(inprocess_run)
+    assert [r["round_index"] for r in rounds] == [1, 2]
+    first, last = rounds
+    assert first["prune"]["removed_channels"] > 0
+    dense = 1_694_508 + (tiny.experiment.data.clip.num_frames - 30) * 128
+    assert first["student"]["num_parameters"] == last["student"]["num_parameters"] < 0.8 * dense
+    assert last["onnx"]["max_difference"] < 1e-3
+    assert 0 <= last["onnx"]["client_agreement"] <= 1
+    assert last["onnx"]["int8"]["size_bytes"] < last["onnx"]["fp32"]["size_bytes"]
+    assert last["onnx"]["speedup_int8"] > 1
+    assert last["clients"]["replied"] == [0, 1, 2]
+    assert last["eps"]["shuffled"] is not None
+
+    test = take(tiny.prepared.stores["test"])
+    with (inprocess_run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == [clip.path.name for clip in test.clips]
+    accuracy = np.mean([(float(r["score"]) > 0.5) == (r["label"] == "1") for r in rows])
+    assert accuracy == pytest.approx(last["global"]["accuracy"])
+
+    session = onnxruntime.InferenceSession(inprocess_run / "student.int8.onnx")
+    frames, mfcc, _ = test.batch([0])
+    feeds = {"frames": np.moveaxis(frames, -1, 2).astype(np.float32), "mfcc": mfcc}
+    assert session.run(["logits"], feeds)[0].shape == (1,)
+
+    summary = json.loads((inprocess_run / "summary.json").read_text())
+    assert summary["last_round"] == last
+    assert {path.name for path in (inprocess_run / "figures").iterdir()} >= {"rounds.png"}
+    assert (inprocess_run / "checkpoints/round-002/weights.safetensors").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_and_one_process_give_the_same_weights(tiny: Tiny, inprocess_run: Path, tmp_path: Path) -> None:
+    run_experiment(replace(tiny.experiment, grid=replace(tiny.experiment.grid, kind="ray")), tmp_path, TINY)
+    ours = [r["student"]["weights_sha256"] for r in read_rounds(inprocess_run)]
+    rays = [r["student"]["weights_sha256"] for r in read_rounds(tmp_path)]
+    assert rays == ours
+    assert len(set(ours)) == 2
+
+
+def first_task(tiny: Tiny) -> RoundTask:
+    network = tiny.prepared.student.build(1)
+    return RoundTask(1, tiny.prepared.student, flatten(network), schema_digest(network), 1e-3)
+
+
+def first_round(tiny: Tiny, grid: InProcessGrid | RayGrid) -> tuple[DeterministicFedProx, str]:
+    """One round of training in a grid; the strategy and the digest of the aggregate."""
+    task = first_task(tiny)
+    declared = {client: len(rows) for client, rows in enumerate(tiny.prepared.rows)}
+    settings = replace(tiny.experiment.strategy, straggler_share=0.0, dropout_share=0.0)
+    strategy = DeterministicFedProx(settings, 0, tiny.experiment.distill, declared)
+    strategy.expected = Expectation(task.state.size, task.schema, 0, declared)
+    messages = list(strategy.configure_train(1, *task_records(task), grid))
+    arrays, _ = strategy.aggregate_train(1, grid.send_and_receive(messages, timeout=300))
+    assert arrays is not None
+    return strategy, weights_sha256(read_array(arrays, "state"))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_worker_killed_in_mid_round_costs_nothing_but_time(tiny: Tiny) -> None:
+    done: list[int] = []
+    calm = InProcessGrid(make_client_app(tiny.setup()), 3, done.append)
+    _, expected = first_round(tiny, calm)
+    settings = replace(tiny.experiment.grid, num_workers=2)
+    with RayGrid(tiny.setup(), settings, done.append) as grid:
+        victim = grid.worker_pids()[0]
+        killer = threading.Timer(0.3, os.kill, (victim, signal.SIGKILL))
+        killer.start()
+        strategy, state = first_round(tiny, grid)
+        killer.join()
+        assert victim not in grid.worker_pids()
+        assert strategy.ledger.replied == [0, 1, 2]
+        assert state == expected
+        again, _ = first_round(tiny, grid)
+        assert again.ledger.replied == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_shard_of_one_class_trains_like_any_other(tiny: Tiny) -> None:
+    client_app_view = take(
+        tiny.prepared.stores["clients"], np.flatnonzero(tiny.prepared.stores["clients"].labels == 0)[:10]
+    )
+    task = first_task(tiny)
+    client = EdgeClient(
+        0,
+        client_app_view,
+        tiny.prepared.outputs["clients"],
+        tiny.experiment.distill,
+        tiny.experiment.compress,
+        0,
+        tiny.cache_dir,
+    )
+    report = run_round(
+        replace(task, measure_importance=True, quantize=True), client, task.architecture.build()
+    )
+    assert report.num_examples == 10
+    assert np.isfinite(report.state).all()
+    assert (report.importance >= 0).all()
+    assert report.int8_agreement is not None
+
+
+@pytest.mark.slow
+def test_a_weak_teacher_stops_the_run_with_its_sentence(tiny: Tiny) -> None:
+    stores = tiny.prepared.stores
+    settings = replace(tiny.experiment.teacher, min_auc=1.0)
+    with pytest.raises(TeacherError, match=r"validation AUC is 0\.\d+, below teacher\.min_auc 1"):
+        obtain_teacher(
+            tiny.prepared.teacher.architecture,
+            stores["public"],
+            stores["validation"],
+            settings,
+            tiny.cache_dir,
+            lambda step, note: pytest.fail("the cached teacher must be used: min_auc is only its gate"),
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_interrupted_it_ends_in_time_keeps_its_record_and_leaves_no_process(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "sim", "run", *TINY, "strategy.num_rounds=50", "grid=ray"]
+    command += [f"cache_dir={tiny.cache_dir}", f"runs_dir={tmp_path}", "name=cut"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Round 1/"):
+            break
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    process.communicate(timeout=60)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130
+    assert read_rounds(tmp_path / "cut")
+    assert (tmp_path / "cut" / "summary.json").exists()
+    assert not processes_of(process.pid)
+
+
+def processes_of(session: int) -> list[str]:
+    """Command lines of the processes in a session that still live."""
+    alive = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(entry.name)) == session:
+                alive.append((entry / "cmdline").read_text().replace("\0", " "))
+        except (OSError, ProcessLookupError):
+            continue
+    return [line for line in alive if line]
