@@ -129,7 +129,7 @@ class TeacherSettings:
     """Training of the teacher on the server's public split."""
 
     weights: str = setting("", doc="a safetensors file to use in place of training")
-    max_epochs: int = setting(7, COUNT, doc="epochs at most")
+    max_epochs: int = setting(6, COUNT, doc="epochs at most")
     patience: int = setting(4, COUNT, doc="epochs without a better validation AUC before stopping")
     batch_size: int = setting(8, COUNT, doc="clips per step")
     learning_rate: float = setting(5e-4, POSITIVE, doc="peak learning rate of AdamW")
@@ -138,7 +138,7 @@ class TeacherSettings:
         1.0, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
     )
     sync_weight: float = setting(
-        0.3, NOT_NEGATIVE, doc="weight of the synchrony of the cross-attention, a loss of training only"
+        0.1, NOT_NEGATIVE, doc="weight of the synchrony of the cross-attention, a loss of training only"
     )
     precision: str = setting(
         "auto",
@@ -176,7 +176,7 @@ class DistillSettings:
 class WarmupSettings:
     """The student's first weights: distilled by the server on its public split before round 1."""
 
-    max_epochs: int = setting(8, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
+    max_epochs: int = setting(7, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
     batch_size: int = setting(16, COUNT, doc="clips per step")
     learning_rate: float = setting(2e-3, POSITIVE, doc="peak learning rate of AdamW")
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
@@ -197,7 +197,7 @@ class CompressSettings:
         (2, 4), doc="rounds after whose aggregation the student shrinks; empty: never"
     )
     prune_ratio: float = setting(
-        0.55, Limit(low=0, high=1, high_open=True), doc="share of the backbone's channels removed in the end"
+        0.65, Limit(low=0, high=1, high_open=True), doc="share of the backbone's channels removed in the end"
     )
     prune_scope: str = setting(
         "global", Limit(choices=("global", "local")), doc="rank channels over all layers or within each"

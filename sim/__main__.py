@@ -21,7 +21,7 @@ QUIET: Mapping[str, str] = MappingProxyType(
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin lose 10x when another process wants the core
+        "GOMP_SPINCOUNT": "30000",  # threads that spin for long lose 10x when another process wants the core
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 )
