@@ -18,7 +18,7 @@ import torch
 from clients.app import ClientSetup, make_client_app
 from fl.data.shards import take
 from fl.distill.batches import num_batches, shuffled_batches
-from fl.distill.losses import distillation_loss
+from fl.distill.losses import batch_loss
 from fl.seeds import generator
 from fl.settings import Experiment
 from fl.state import flatten, schema_digest
@@ -151,16 +151,7 @@ def plain_round(experiment: Experiment, prepared: Prepared, task: RoundTask) -> 
         ):
             optimizer.zero_grad()
             output = network(batch.frames, batch.mfcc)
-            terms = distillation_loss(
-                output.logits,
-                output.explanation,
-                batch.labels,
-                batch.teacher_logits,
-                batch.teacher_maps,
-                soft_weight=settings.soft_weight,
-                temperature=settings.temperature,
-                attention_weight=settings.attention_weight,
-            )
+            terms = batch_loss(output.logits, output.explanation, batch, settings)
             terms.total.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 for p, a in zip(parameters, anchor, strict=True):

@@ -16,7 +16,7 @@ from fl.compress.importance import taylor_importance
 from fl.data.shards import ShardView
 from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batches
 from fl.distill.loop import MeanLosses, take_steps
-from fl.distill.losses import LossTerms, distillation_loss
+from fl.distill.losses import LossTerms, batch_loss
 from fl.seeds import generator
 from fl.settings import CompressSettings, DistillSettings
 from fl.state import flatten, load_flat
@@ -136,16 +136,7 @@ def quantized_agreement(task: RoundTask, client: EdgeClient, network: nn.Module)
 
 def _loss_terms(settings: DistillSettings, network: nn.Module, batch: Batch) -> LossTerms:
     output = network(batch.frames, batch.mfcc)
-    return distillation_loss(
-        output.logits,
-        output.explanation,
-        batch.labels,
-        batch.teacher_logits,
-        batch.teacher_maps,
-        soft_weight=settings.soft_weight,
-        temperature=settings.temperature,
-        attention_weight=settings.attention_weight,
-    )
+    return batch_loss(output.logits, output.explanation, batch, settings)
 
 
 @contextmanager

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fl.distill.batches import Batch
+from fl.settings import DistillSettings
+
 
 @dataclass(frozen=True)
 class LossTerms:
@@ -98,6 +101,27 @@ def distillation_loss(
     attention = attention_loss(student_maps, teacher_maps)
     total = (1 - soft_weight) * hard + soft_weight * soft + attention_weight * attention
     return LossTerms(total, hard, soft, attention)
+
+
+def batch_loss(logits: Tensor, maps: Tensor, batch: Batch, settings: DistillSettings) -> LossTerms:
+    """The distillation loss of a network's answer to a batch that carries the teacher's outputs.
+
+    Args:
+        logits: (batch,), the student's.
+        maps: (batch, audio_steps, video_frames), the student's.
+        batch: labels and teacher outputs.
+        settings: weights and temperature.
+    """
+    return distillation_loss(
+        logits,
+        maps,
+        batch.labels,
+        batch.teacher_logits,
+        batch.teacher_maps,
+        soft_weight=settings.soft_weight,
+        temperature=settings.temperature,
+        attention_weight=settings.attention_weight,
+    )
 
 
 def supervised_loss(logits: Tensor, labels: Tensor) -> LossTerms:

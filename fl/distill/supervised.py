@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fl.data.shards import ShardView
 from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batches
 from fl.distill.loop import MeanLosses, take_steps
-from fl.distill.losses import LossTerms, distillation_loss, supervised_loss
+from fl.distill.losses import LossTerms, batch_loss, supervised_loss
 from fl.distill.predict import autocast, resolve_precision
 from fl.seeds import derive, generator
 from fl.settings import DistillSettings, TeacherSettings, WarmupSettings
@@ -149,16 +149,7 @@ def localised_loss(
     if distill is None:
         terms = supervised_loss(logits, batch.labels)
     else:
-        terms = distillation_loss(
-            logits,
-            maps,
-            batch.labels,
-            batch.teacher_logits,
-            batch.teacher_maps,
-            soft_weight=distill.soft_weight,
-            temperature=distill.temperature,
-            attention_weight=distill.attention_weight,
-        )
+        terms = batch_loss(logits, maps, batch, distill)
     located = balanced_loss(seen.float(), altered.frames, batch.indices)
     located = located + balanced_loss(heard.float(), altered.steps, batch.indices)
     total = terms.total + weight * located + sync_weight * sync_loss(maps)
