@@ -36,7 +36,7 @@ from sim.progress import Progress
 from sim.record import read_rounds
 from sim.run import run_experiment
 
-TINY = ["experiment=smoke", "data.synthetic.num_identities=32", "warmup.max_epochs=1"]
+TINY = ["experiment=smoke"]
 # Ray's own child processes are ended by Ray, but not waited for by its Popen objects
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 ROOT = Path(__file__).resolve().parents[1]
