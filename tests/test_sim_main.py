@@ -212,6 +212,11 @@ def test_a_users_own_folder_of_experiments_is_found(stub_run: list, tmp_path: Pa
     assert stub_run[0][0].strategy.num_rounds == 50
 
 
+def hear_interrupts() -> None:
+    """A background job of a shell ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_with_130_and_one_line(project_dir: Path, tmp_path: Path):
     code = (
         "import sys, time, types; module = types.ModuleType('sim.run');\n"
@@ -220,7 +225,8 @@ def test_ctrl_c_ends_with_130_and_one_line(project_dir: Path, tmp_path: Path):
         "from sim.__main__ import main; sys.exit(main(['run', 'runs_dir=' + sys.argv[1]]))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
+        preexec_fn=hear_interrupts,
+        args=[sys.executable, "-c", code, str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -197,6 +197,11 @@ def test_a_weak_teacher_stops_the_run_with_its_sentence(tiny: Tiny) -> None:
         )
 
 
+def hear_interrupts() -> None:
+    """A background job of a shell ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_interrupted_it_ends_in_time_keeps_its_record_and_leaves_no_process(
@@ -204,7 +209,14 @@ def test_interrupted_it_ends_in_time_keeps_its_record_and_leaves_no_process(
 ) -> None:
     command = [sys.executable, "-m", "sim", "run", *TINY, "strategy.num_rounds=50", "grid=ray"]
     command += [f"cache_dir={tiny.cache_dir}", f"runs_dir={tmp_path}", "name=cut"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        preexec_fn=hear_interrupts,
+        args=command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("Round 1/"):
