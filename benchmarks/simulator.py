@@ -107,6 +107,7 @@ def make_setup(experiment: Experiment, prepared: Prepared, cache_dir: Path) -> C
         store.path,
         prepared.teacher.folder / "outputs" / store.digest,
         prepared.rows,
+        experiment.augment,
         experiment.distill,
         experiment.compress,
         experiment.seed,
@@ -147,7 +148,7 @@ def plain_round(experiment: Experiment, prepared: Prepared, task: RoundTask) -> 
         steps = settings.epochs * num_batches(len(view), settings.batch_size)
         rng = generator(experiment.seed, 1, client, "batches")
         for batch in shuffled_batches(
-            view, prepared.outputs["clients"], settings.batch_size, steps, rng, flip=settings.flip
+            view, prepared.outputs["clients"], settings.batch_size, steps, rng, flip=experiment.augment.flip
         ):
             optimizer.zero_grad()
             output = network(batch.frames, batch.mfcc)

@@ -12,7 +12,7 @@ from torch import nn
 from clients.round import EdgeClient, run_round
 from fl.data.shards import open_shard, take
 from fl.distill.teacher import open_outputs
-from fl.settings import CompressSettings, DistillSettings
+from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.wire import read_task, report_records
 
 
@@ -24,6 +24,7 @@ class ClientSetup:
         shard: folder of the store that holds the clients' clips.
         outputs: folder of the teacher's outputs on that store.
         rows: the store's rows that each client owns, by partition id.
+        augment: settings of the augmentation of training clips.
         distill: settings of the local training.
         compress: settings of importance and quantisation.
         seed: the run's.
@@ -33,6 +34,7 @@ class ClientSetup:
     shard: Path
     outputs: Path
     rows: tuple[np.ndarray, ...]
+    augment: AugmentSettings
     distill: DistillSettings
     compress: CompressSettings
     seed: int
@@ -58,6 +60,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             client_id=client_id,
             view=take(store, setup.rows[client_id]),
             outputs=outputs,
+            augment=setup.augment,
             distill=setup.distill,
             compress=setup.compress,
             seed=setup.seed,

@@ -18,7 +18,7 @@ from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batc
 from fl.distill.loop import MeanLosses, take_steps
 from fl.distill.losses import LossTerms, batch_loss
 from fl.seeds import generator
-from fl.settings import CompressSettings, DistillSettings
+from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.state import flatten, load_flat
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
 
@@ -35,6 +35,7 @@ class EdgeClient:
         client_id: the partition id.
         view: its clips.
         outputs: the teacher's, of the view's store.
+        augment: settings of the augmentation of training clips.
         distill: settings of the local training.
         compress: settings of the importance and of the quantised copy.
         seed: the run's.
@@ -44,6 +45,7 @@ class EdgeClient:
     client_id: int
     view: ShardView
     outputs: TeacherOutputs
+    augment: AugmentSettings
     distill: DistillSettings
     compress: CompressSettings
     seed: int
@@ -98,7 +100,7 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
         settings.batch_size,
         max(1, ceil(task.step_share * all_steps)),
         rng,
-        flip=settings.flip,
+        flip=client.augment.flip,
     )
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=task.learning_rate, weight_decay=settings.weight_decay, fused=True

@@ -164,6 +164,7 @@ def open_grid(
         shard=store.path,
         outputs=prepared.teacher.folder / "outputs" / store.digest,
         rows=prepared.rows,
+        augment=experiment.augment,
         distill=experiment.distill,
         compress=experiment.compress,
         seed=experiment.seed,

@@ -96,7 +96,7 @@ BAD = [
     ("distill.epochs=abc", "distill.epochs must be a whole number, got 'abc'"),
     ("distill.epochs=1.5", "distill.epochs must be a whole number, got 1.5"),
     ("distill.epochs=null", "distill.epochs must be a whole number, got null"),
-    ("distill.flip=maybe", "distill.flip must be true or false, got 'maybe'"),
+    ("augment.flip=maybe", "augment.flip must be true or false, got 'maybe'"),
     (
         "compress.prune_rounds=[a]",
         "prune_rounds must be a list of whole numbers, e.g. [4,6], got 'a'",

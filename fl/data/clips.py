@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Split = Literal["public", "clients", "validation", "test"]
-"""``public`` belongs to the server (teacher training, calibration); ``clients`` is partitioned."""
+Split = Literal["", "train", "public", "clients", "validation", "test"]
+"""A corpus's reader gives "train", "validation", "test", or "" where the set has no official split;
+`fl.data.splits` then decides, and cuts the training part into ``public``, which belongs to the server
+(teacher training, calibration), and ``clients``, which is partitioned."""
 
 REAL = "real"
 """The category of a clip that nobody manipulated."""
@@ -21,6 +23,7 @@ class Clip:
         category: the manipulation ("Deepfakes", "FaceSwap", ...), or "real".
         identity: who is seen; the unit of partitions.
         source: the recording it was made from (a real clip is its own source).
+        donor: identity whose face or voice was put in; empty if none, or unknown.
         group: clips of one group must never be split: the connected component of all
             identities and sources that forgery has mixed.
         split: whose it is.
@@ -29,6 +32,10 @@ class Clip:
         modify_audio: the sound was altered.
         duration_s: length in s; 0.0 if unknown.
         num_frames: number of video frames; 0 if unknown.
+        quality: compression or codec, as the corpus names it ("c23"); empty if it does not.
+        crop: which of ``num_crops`` disjoint samples of the file's frames this clip is
+            (`split=random_crops_leaky` only).
+        num_crops: see ``crop``.
     """
 
     path: Path
@@ -43,3 +50,7 @@ class Clip:
     modify_audio: bool = False
     duration_s: float = 0.0
     num_frames: int = 0
+    donor: str = ""
+    quality: str = ""
+    crop: int = 0
+    num_crops: int = 1

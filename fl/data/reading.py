@@ -63,10 +63,10 @@ def read_clip(path: Path, settings: ClipSettings) -> ClipTensors:
         ClipError: the clip cannot be used; the message is the reason.
     """
     window = read_window(path, num_frames=settings.num_frames, window_s=settings.window_s)
-    track = fill_track(detect_faces(window.frames, min_face=settings.min_face))
+    track = fill_track(detect_faces(window.frames, min_face=settings.face.min_side))
     steps = num_steps(settings.window_s)
     return ClipTensors(
-        frames=crop_faces(window.frames, track, margin=settings.face_margin, size=settings.image_size),
+        frames=crop_faces(window.frames, track, margin=settings.face.margin, size=settings.image_size),
         mfcc=mfcc(window.audio, settings.num_mfcc, steps=steps),
         valid_steps=min(steps, num_steps(window.valid_s)),
     )

@@ -1,0 +1,53 @@
+"""Every setting of a run, typed, with its limits: the one place where a default lives.
+
+No heavy import here: the command line checks a request against these before torch is loaded.
+Field names equal the YAML keys. `sim.config` turns Hydra's configuration into `Experiment`.
+"""
+
+from fl.settings.data import (
+    AugmentSettings,
+    ClipSettings,
+    DataSettings,
+    FaceforensicsSettings,
+    FaceSettings,
+    FolderSettings,
+    MediaSettings,
+    PartitionSettings,
+    SplitSettings,
+    SyntheticSettings,
+    TableSettings,
+)
+from fl.settings.experiment import Experiment
+from fl.settings.federation import CompressSettings, GridSettings, LatencySettings, StrategySettings
+from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, section, setting
+from fl.settings.training import DistillSettings, SystemSettings, TeacherSettings, WarmupSettings
+
+__all__ = [
+    "COUNT",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "SHARE",
+    "AugmentSettings",
+    "ClipSettings",
+    "CompressSettings",
+    "DataSettings",
+    "DistillSettings",
+    "Experiment",
+    "FaceSettings",
+    "FaceforensicsSettings",
+    "FolderSettings",
+    "GridSettings",
+    "LatencySettings",
+    "Limit",
+    "MediaSettings",
+    "PartitionSettings",
+    "SplitSettings",
+    "StrategySettings",
+    "SyntheticSettings",
+    "SystemSettings",
+    "TableSettings",
+    "TeacherSettings",
+    "WarmupSettings",
+    "section",
+    "setting",
+]

@@ -1,0 +1,68 @@
+"""Settings of the rounds: compression in the loop, strategy, grid, timing."""
+
+from dataclasses import dataclass
+
+from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, setting
+
+
+@dataclass(frozen=True)
+class CompressSettings:
+    """Pruning and quantisation in the loop."""
+
+    prune_rounds: tuple[int, ...] = setting(
+        (2, 4), doc="rounds after whose aggregation the student shrinks; empty: never"
+    )
+    prune_ratio: float = setting(
+        0.65, Limit(low=0, high=1, high_open=True), doc="share of the backbone's channels removed in the end"
+    )
+    prune_scope: str = setting(
+        "global", Limit(choices=("global", "local")), doc="rank channels over all layers or within each"
+    )
+    round_to: int = setting(16, COUNT, doc="widths are multiples of this")
+    min_channel_share: float = setting(
+        0.2, Limit(low=0, high=1, low_open=True), doc="floor on every layer's width"
+    )
+    importance_batches: int = setting(4, COUNT, doc="batches of a client's Taylor importance")
+    batchnorm_batches: int = setting(10, COUNT, doc="batches that re-estimate BatchNorm after pruning")
+    int8: str = setting(
+        "auto", Limit(choices=("auto", "dynamic", "static")), doc="INT8 recipe; auto: the architecture's own"
+    )
+    calibration_clips: int = setting(
+        64, Limit(low=32), doc="public clips of both classes that calibrate static INT8"
+    )
+
+
+@dataclass(frozen=True)
+class StrategySettings:
+    """FedProx on Flower."""
+
+    num_rounds: int = setting(6, COUNT, doc="rounds")
+    fraction: float = setting(
+        1.0, Limit(low=0, low_open=True, high=1), doc="share of the clients sampled each round"
+    )
+    straggler_share: float = setting(0.2, SHARE, doc="simulated: sampled clients that do fewer steps")
+    straggler_steps: float = setting(
+        0.5, Limit(low=0, low_open=True, high=1), doc="share of the steps a straggler does"
+    )
+    dropout_share: float = setting(
+        0.05, Limit(low=0, high=1, high_open=True), doc="simulated: sampled clients that never answer"
+    )
+    round_timeout_s: float = setting(600.0, POSITIVE, doc="a round closes after this time, s")
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """Where the clients run."""
+
+    kind: str = setting("ray", Limit(choices=("ray", "inprocess")), doc="Ray actors, or this process")
+    address: str = setting("local", doc="Ray cluster to join; local: start one here")
+    num_workers: int = setting(0, NOT_NEGATIVE, doc="Ray actors; 0: one per core")
+    max_retries: int = setting(2, NOT_NEGATIVE, doc="times a client is tried again when its worker dies")
+
+
+@dataclass(frozen=True)
+class LatencySettings:
+    """ONNX Runtime timing, 1 thread, batch 1, interleaved."""
+
+    num_warmup: int = setting(5, NOT_NEGATIVE, doc="runs before the clock counts")
+    num_runs: int = setting(40, Limit(low=5), doc="timed runs of each network per round")

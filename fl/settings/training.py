@@ -1,0 +1,82 @@
+"""Settings of the networks and of everything that steps an optimiser."""
+
+from dataclasses import dataclass
+
+from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, setting
+
+
+@dataclass(frozen=True)
+class SystemSettings:
+    """Which pair of networks."""
+
+    name: str = setting("pin", Limit(choices=("pin",)), doc="system: teacher and student")
+    pretrained: bool = setting(False, doc="start the backbones from ImageNet weights (timm downloads them)")
+    teacher_backbone: str = setting(
+        "", doc="a local file of timm's ResNet-18 weights, in place of a download"
+    )
+    student_backbone: str = setting("", doc="a local file of timm's MobileNetV3-Small weights")
+    student_layers: int = setting(2, Limit(low=1, high=6), doc="gated cross-attention blocks of the student")
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """Training of the teacher on the server's public split."""
+
+    weights: str = setting("", doc="a safetensors file to use in place of training")
+    max_epochs: int = setting(6, COUNT, doc="epochs at most")
+    patience: int = setting(4, COUNT, doc="epochs without a better validation AUC before stopping")
+    batch_size: int = setting(8, COUNT, doc="clips per step")
+    learning_rate: float = setting(5e-4, POSITIVE, doc="peak learning rate of AdamW")
+    weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
+    localisation_weight: float = setting(
+        1.0, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+    )
+    sync_weight: float = setting(
+        0.1, NOT_NEGATIVE, doc="weight of the synchrony of the cross-attention, a loss of training only"
+    )
+    precision: str = setting(
+        "auto",
+        Limit(choices=("auto", "float32", "bfloat16")),
+        doc="of the teacher's passes; auto: bfloat16 where the CPU has it in hardware",
+    )
+    min_auc: float = setting(0.65, SHARE, doc="validation AUC below which the run stops")
+    seed: int = setting(0, NOT_NEGATIVE, doc="seed of the teacher, apart from the run's")
+
+
+@dataclass(frozen=True)
+class WarmupSettings:
+    """The student's first weights: distilled by the server on its public split before round 1."""
+
+    max_epochs: int = setting(7, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
+    batch_size: int = setting(16, COUNT, doc="clips per step")
+    learning_rate: float = setting(2e-3, POSITIVE, doc="peak learning rate of AdamW")
+    weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
+    localisation_weight: float = setting(
+        1.0, NOT_NEGATIVE, doc="weight of when each modality was altered, a loss of training only"
+    )
+    sync_weight: float = setting(
+        0.0, NOT_NEGATIVE, doc="as in teacher; the student learns it from the teacher"
+    )
+    precision: str = setting("float32", Limit(choices=("auto", "float32", "bfloat16")), doc="of the passes")
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """Local training of the student at a client."""
+
+    epochs: int = setting(2, COUNT, doc="local epochs per round")
+    batch_size: int = setting(16, COUNT, doc="clips per step")
+    learning_rate: float = setting(1e-3, POSITIVE, doc="peak learning rate of AdamW")
+    weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
+    soft_weight: float = setting(0.5, SHARE, doc="weight of the soft loss; 1 - it weighs the hard loss")
+    temperature: float = setting(2.0, POSITIVE, doc="softens both logits of the soft loss")
+    attention_weight: float = setting(0.3, NOT_NEGATIVE, doc="weight of the attention loss")
+    final_rate_share: float = setting(
+        0.1,
+        Limit(low=0, low_open=True, high=1),
+        doc="learning rate of the last round, as a share of the peak",
+    )
+    proximal_mu: float = setting(
+        0.01, NOT_NEGATIVE, doc="FedProx mu: weight of the distance to the global student"
+    )
+    clip_norm: float = setting(5.0, NOT_NEGATIVE, doc="bound on the norm of a step's gradient; 0: none")
