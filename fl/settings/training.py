@@ -23,7 +23,7 @@ class TeacherSettings:
     """Training of the teacher on the server's public split."""
 
     weights: str = setting("", doc="a safetensors file to use in place of training")
-    max_epochs: int = setting(6, COUNT, doc="epochs at most")
+    max_epochs: int = setting(8, COUNT, doc="epochs at most")
     patience: int = setting(4, COUNT, doc="epochs without a better validation AUC before stopping")
     batch_size: int = setting(8, COUNT, doc="clips per step")
     learning_rate: float = setting(5e-4, POSITIVE, doc="peak learning rate of AdamW")
@@ -47,7 +47,7 @@ class TeacherSettings:
 class WarmupSettings:
     """The student's first weights: distilled by the server on its public split before round 1."""
 
-    max_epochs: int = setting(7, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
+    max_epochs: int = setting(10, NOT_NEGATIVE, doc="epochs; 0: the first weights are random")
     batch_size: int = setting(16, COUNT, doc="clips per step")
     learning_rate: float = setting(2e-3, POSITIVE, doc="peak learning rate of AdamW")
     weight_decay: float = setting(0.01, NOT_NEGATIVE, doc="AdamW weight decay")
