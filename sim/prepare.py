@@ -9,7 +9,7 @@ import numpy as np
 
 from fl.data.clips import Clip
 from fl.data.corpora import folders, lavdf, synthetic
-from fl.data.partition import partition_clips, partition_skew
+from fl.data.partition import PartitionSkew, partition_clips, partition_skew
 from fl.data.shards import Shard, build_shard
 from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
@@ -31,6 +31,8 @@ class Prepared:
         teacher: trained and frozen.
         outputs: split -> the teacher's outputs, for "public", "clients" and "test".
         rows: the rows of the clients' store that each client owns.
+        lacks: what each client's device cannot record: "audio", "video" or "".
+        skew: how uneven the clients are.
         student: the dense student's architecture.
     """
 
@@ -38,6 +40,8 @@ class Prepared:
     teacher: Teacher
     outputs: dict[str, TeacherOutputs]
     rows: tuple[np.ndarray, ...]
+    lacks: tuple[str, ...]
+    skew: PartitionSkew
     student: Architecture
 
 
@@ -49,9 +53,9 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     """
     clips = read_clips(experiment, cache_dir, progress)
     stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS}
-    rows = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
-    skew = partition_skew(stores["clients"].clips, rows)
-    progress.line(describe_partition(rows, skew["mean_divergence"]))
+    partition = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
+    skew = partition_skew(stores["clients"].clips, partition)
+    progress.line(describe_partition(experiment.partition.scheme, skew))
 
     teacher_name, student_name = SYSTEMS[experiment.system.name]
     clip = experiment.data.clip
@@ -72,7 +76,8 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     for split in ("public", "clients", "test"):
         with progress.stage(f"Teacher outputs, {split}", total=len(stores[split])) as advance:
             outputs[split] = teacher_outputs(teacher, stores[split], experiment.teacher.precision, advance)
-    return Prepared(stores, teacher, outputs, rows, Architecture(student_name, student_settings))
+    student = Architecture(student_name, student_settings)
+    return Prepared(stores, teacher, outputs, partition.rows, partition.lacks, skew, student)
 
 
 def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:
@@ -119,10 +124,17 @@ def build_store(
     return store
 
 
-def describe_partition(rows: Sequence[np.ndarray], divergence: float) -> str:
-    """One line: sizes of the clients' shards, and how far their categories are from the whole."""
-    sizes = sorted(len(own) for own in rows)
-    return (
-        f"Partition: {len(rows)} clients, {sizes[0]} to {sizes[-1]} clips each, "
-        f"mean divergence of categories {divergence:.2f} (0 = IID)"
+def describe_partition(scheme: str, skew: PartitionSkew) -> str:
+    """One sentence: sizes of the clients' shards, how far they are from the whole, and what they lack."""
+    sizes, real, lacks = skew["sizes"], skew["real_shares"], skew["lacks"]
+    lacking = [f"{lacks.count(name)} lack {name}" for name in sorted(set(lacks) - {""})]
+    return "; ".join(
+        [
+            f"Partition {scheme}: {len(sizes)} clients of {min(sizes)} to {max(sizes)} clips "
+            f"(as even as {skew['effective_clients']:.1f} equal ones)",
+            f"{100 * min(real):.0f} to {100 * max(real):.0f} % of them real",
+            f"divergence of categories {skew['category_divergence']:.2f}, "
+            f"of labels {skew['label_divergence']:.2f} (0 = IID)",
+            *lacking,
+        ]
     )

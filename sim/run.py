@@ -195,7 +195,7 @@ def finish(
         teacher_row,
         asdict(experiment),
         overrides=list(overrides),
-        partition=[len(rows) for rows in prepared.rows],
+        partition={**asdict(experiment.partition), **prepared.skew},
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
     )

@@ -1,137 +1,137 @@
-"""Which clips each client holds: a partition by identity, even or skewed by manipulation."""
+"""Which clips each client holds, what its device cannot record, and how uneven that is."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.clips import REAL, Clip
+from fl.data.partition_schemes import SCHEMES
 from fl.errors import DataError, RequestError
 from fl.seeds import derive
 from fl.settings import PartitionSettings
 
-_SINKHORN_STEPS = 100
-_SIZE_WEIGHT = 0.1  # against 1 for a manipulation: mixes come first, sizes stay within some clips
+SPLITS_IDENTITIES = ("manipulation", "quality")
+"""Schemes that may put one identity with several clients; all others keep it whole."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What each client has; place i is client i.
+
+    Attributes:
+        rows: its rows, ascending, int64; every row is with exactly one client, and no client is empty.
+        lacks: the modality that its device cannot record, "audio" or "video"; "" if none.
+    """
+
+    rows: tuple[NDArray[np.int64], ...]
+    lacks: tuple[str, ...]
 
 
 class PartitionSkew(TypedDict):
-    """How uneven a partition is.
+    """How uneven a partition is, as recorded in ``summary.json``.
 
-    ``sizes``: clips of each client; ``mean_divergence``: total variation between a client's
-    shares of the categories and everybody's, [0, 1], averaged over clients by clips.
+    A divergence is the total variation between a client's shares of the categories (or labels) and
+    everybody's, in [0, 1], averaged over clients by clips; 0 = IID. Labels are those that the client
+    trains with: a fake of which only the missing modality was altered counts as real.
+
+    Attributes:
+        sizes: clips of each client.
+        effective_clients: (sum of sizes)^2 / sum of squared sizes, in [1, clients]: as many clients of
+            equal size would be as even.
+        real_shares: share of real clips of each client, in [0, 1].
+        category_divergence: over categories.
+        label_divergence: over labels.
+        categories: their names, "real" first.
+        counts: clips by client and category.
+        lacks: as in `Partition`.
     """
 
     sizes: list[int]
-    mean_divergence: float
+    effective_clients: float
+    real_shares: list[float]
+    category_divergence: float
+    label_divergence: float
+    categories: list[str]
+    counts: list[list[int]]
+    lacks: list[str]
 
 
-def partition_clips(
-    clips: Sequence[Clip], settings: PartitionSettings, seed: int
-) -> tuple[NDArray[np.int64], ...]:
-    """The rows of each client.
+def partition_clips(clips: Sequence[Clip], settings: PartitionSettings, seed: int) -> Partition:
+    """Give every clip to one client, by the scheme asked for; see `fl.data.partition_schemes`.
 
-    Every row goes to exactly one client, and all clips of an identity go to the same one; every
-    client has at least one identity. Clients are about equally large.
-
-    ``iid`` deals shuffled identities to the smallest client. ``dirichlet`` draws each client's mix of
-    the C manipulations from Dirichlet(alpha * C * everybody's mix), after Hsu, Qi and Brown, "Measuring
-    the Effects of Non-Identical Data Distribution for Federated Visual Classification", 2019; scales the
-    mixes so that they add up to the clips there are; and gives each identity, in random order, to the
-    client that still lacks most of its clips. Real clips follow their identity. As an identity may
-    bring several manipulations at once, the mixes are met in part.
+    All clips of an identity are with the same client, except under `SPLITS_IDENTITIES`. Which clients lack a
+    modality is drawn apart: it changes no rows, and those of a smaller share lack it under a larger one too.
 
     Args:
         clips: the clients' split; row i is clip i.
-        settings: scheme, number of clients, alpha.
+        settings: scheme, number of clients, and the scheme's own.
         seed: the run's seed.
-
-    Returns:
-        for each client its rows, ascending, int64.
 
     Raises:
         DataError: no clips.
-        RequestError: more clients than identities.
+        RequestError: more clients than can be served, or what the scheme itself refuses.
     """
-    manipulated, rows_of = _count(clips)
-    num_identities, num_clients = len(rows_of), settings.num_clients
-    if num_clients > num_identities:
+    if not clips:
+        raise DataError("no clips to give to clients: check data.root and data.public_share")
+    num_clients, num_identities = settings.num_clients, len({clip.identity for clip in clips})
+    if num_clients > num_identities and settings.scheme not in SPLITS_IDENTITIES:
         raise RequestError(
             f"partition.num_clients must be at most {num_identities}, the identities of its split, "
             f"got {num_clients}: ask for fewer clients, a larger corpus or a smaller data.public_share"
         )
-    rng = np.random.default_rng(derive(seed, "partition"))
-    # The last column is the size: it decides for identities without manipulated clips.
-    brings = np.concatenate([manipulated, np.array([[len(rows)] for rows in rows_of])], axis=1)
-    if settings.scheme == "iid":
-        brings = brings[:, -1:]
-    lacking = np.tile(brings.sum(axis=0) / num_clients, (num_clients, 1))
-    if settings.scheme == "dirichlet" and manipulated.any():
-        lacking[:, :-1] = _targets(manipulated.sum(axis=0), settings, rng)
-    weights = np.append(np.ones(brings.shape[1] - 1), _SIZE_WEIGHT)
-    owners = _deal(brings * weights, brings, lacking, rng)
-    return tuple(
-        np.array(sorted(row for i in np.flatnonzero(owners == client) for row in rows_of[i]), dtype=np.int64)
-        for client in range(num_clients)
-    )
+    owners = SCHEMES[settings.scheme](clips, settings, np.random.default_rng(derive(seed, "partition")))
+    rows = tuple(np.flatnonzero(owners == client).astype(np.int64) for client in range(num_clients))
+    return Partition(rows, _draw_lacks(settings, seed))
 
 
-def partition_skew(clips: Sequence[Clip], rows: Sequence[NDArray[np.int64]]) -> PartitionSkew:
-    """Measure how far the clients' mixes of categories are from everybody's."""
-    categories = sorted({clip.category for clip in clips})
-    index = np.array([categories.index(clip.category) for clip in clips])
-    held = np.array([np.bincount(index[own], minlength=len(categories)) for own in rows], dtype=np.float64)
+def partition_skew(clips: Sequence[Clip], partition: Partition) -> PartitionSkew:
+    """Measure how far the clients are from an even share of everything."""
+    names = sorted({clip.category for clip in clips}, key=lambda name: (name != REAL, name))
+    place = {name: i for i, name in enumerate(names)}
+    counts, num_fake = [], []
+    for rows, lacks in zip(partition.rows, partition.lacks, strict=True):
+        own = [clips[row] for row in rows]
+        counts.append(np.bincount([place[clip.category] for clip in own], minlength=len(names)))
+        num_fake.append(sum(_label(clip, lacks) for clip in own))
+    held = np.array(counts)
     sizes = held.sum(axis=1)
-    everybody = held.sum(axis=0) / sizes.sum()
-    divergence = 0.5 * np.abs(held / sizes[:, None] - everybody).sum(axis=1)
+    labels = np.column_stack([sizes - num_fake, num_fake])
     return PartitionSkew(
-        sizes=[int(size) for size in sizes], mean_divergence=float(np.average(divergence, weights=sizes))
+        sizes=sizes.tolist(),
+        effective_clients=float(sizes.sum() ** 2 / (sizes**2).sum()),
+        real_shares=(labels[:, 0] / sizes).tolist(),
+        category_divergence=_divergence(held),
+        label_divergence=_divergence(labels),
+        categories=names,
+        counts=held.tolist(),
+        lacks=list(partition.lacks),
     )
 
 
-def _count(clips: Sequence[Clip]) -> tuple[NDArray[np.float64], list[list[int]]]:
-    """Fakes by (identity, manipulation), and each identity's rows; all sorted by name."""
-    if not clips:
-        raise DataError("no clips to give to clients: check data.root and data.public_share")
-    identities = {name: i for i, name in enumerate(sorted({clip.identity for clip in clips}))}
-    categories = {name: i for i, name in enumerate(sorted({clip.category for clip in clips} - {REAL}))}
-    manipulated = np.zeros((len(identities), len(categories)))
-    rows_of: list[list[int]] = [[] for _ in identities]
-    for row, clip in enumerate(clips):
-        rows_of[identities[clip.identity]].append(row)
-        if clip.category in categories:
-            manipulated[identities[clip.identity], categories[clip.category]] += 1
-    return manipulated, rows_of
+def _divergence(held: NDArray[np.int64]) -> float:
+    """Mean total variation between the rows' shares and everybody's, weighted by the rows' sums."""
+    sizes = held.sum(axis=1)
+    apart = np.abs(held / sizes[:, None] - held.sum(axis=0) / sizes.sum())
+    return float(np.average(0.5 * apart.sum(axis=1), weights=sizes))
 
 
-def _targets(
-    totals: NDArray[np.float64], settings: PartitionSettings, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Fakes wanted by (client, manipulation): rows drawn, then both margins met (Sinkhorn scaling)."""
-    concentration = settings.alpha * len(totals) * totals / totals.sum()
-    wanted = rng.dirichlet(concentration, size=settings.num_clients) + 1e-6
-    for _ in range(_SINKHORN_STEPS):
-        wanted *= totals / wanted.sum(axis=0)
-        wanted *= (totals.sum() / settings.num_clients) / wanted.sum(axis=1, keepdims=True)
-    return wanted
+def _label(clip: Clip, lacks: str) -> int:
+    """1 if something that the device records was altered; a fake that names no modality stays one."""
+    hidden = (lacks == "audio" and clip.modify_audio and not clip.modify_video) or (
+        lacks == "video" and clip.modify_video and not clip.modify_audio
+    )
+    return 0 if hidden else clip.label
 
 
-def _deal(
-    worth: NDArray[np.float64],
-    brings: NDArray[np.float64],
-    lacking: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """The client of each identity: where ``worth`` (identity, column) meets most of what is lacking."""
-    lacking = lacking.copy()
-    owners = np.full(len(brings), -1, dtype=np.int64)
-    empty = np.ones(len(lacking), dtype=bool)
-    for dealt, identity in enumerate(rng.permutation(len(brings))):
-        score = lacking @ worth[identity]
-        if len(brings) - dealt <= empty.sum():  # just enough identities are left for those without one
-            score = np.where(empty, score, -np.inf)
-        client = int(np.argmax(score))
-        owners[identity] = client
-        lacking[client] -= brings[identity]
-        empty[client] = False
-    return owners
+def _draw_lacks(settings: PartitionSettings, seed: int) -> tuple[str, ...]:
+    """``missing_share`` of the clients, rounded half up, lack ``missing_modality``."""
+    lacks = [""] * settings.num_clients
+    if settings.missing_modality != "none":
+        order = np.random.default_rng(derive(seed, "lacks")).permutation(settings.num_clients)
+        for client in order[: math.floor(settings.missing_share * settings.num_clients + 0.5)]:
+            lacks[client] = settings.missing_modality
+    return tuple(lacks)
