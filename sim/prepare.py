@@ -55,7 +55,8 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS}
     partition = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
     skew = partition_skew(stores["clients"].clips, partition)
-    progress.line(describe_partition(experiment.partition.scheme, skew))
+    for text in describe_partition(experiment.partition.scheme, skew):
+        progress.line(text)
 
     teacher_name, student_name = SYSTEMS[experiment.system.name]
     clip = experiment.data.clip
@@ -124,17 +125,15 @@ def build_store(
     return store
 
 
-def describe_partition(scheme: str, skew: PartitionSkew) -> str:
-    """One sentence: sizes of the clients' shards, how far they are from the whole, and what they lack."""
+def describe_partition(scheme: str, skew: PartitionSkew) -> list[str]:
+    """Two lines: sizes and real clips of the clients; how far they are from the whole, and what they lack."""
     sizes, real, lacks = skew["sizes"], skew["real_shares"], skew["lacks"]
-    lacking = [f"{lacks.count(name)} lack {name}" for name in sorted(set(lacks) - {""})]
-    return "; ".join(
-        [
-            f"Partition {scheme}: {len(sizes)} clients of {min(sizes)} to {max(sizes)} clips "
-            f"(as even as {skew['effective_clients']:.1f} equal ones)",
-            f"{100 * min(real):.0f} to {100 * max(real):.0f} % of them real",
-            f"divergence of categories {skew['category_divergence']:.2f}, "
-            f"of labels {skew['label_divergence']:.2f} (0 = IID)",
-            *lacking,
-        ]
+    apart = (
+        f"Divergence of the clients: {skew['category_divergence']:.2f} in categories, "
+        f"{skew['label_divergence']:.2f} in labels (0 = IID)"
     )
+    return [
+        f"Partition {scheme}: {len(sizes)} clients, effectively {skew['effective_clients']:.1f}; "
+        f"{min(sizes)} to {max(sizes)} clips each, {100 * min(real):.0f} to {100 * max(real):.0f} % real",
+        "; ".join([apart, *(f"{lacks.count(name)} lack {name}" for name in sorted(set(lacks) - {""}))]),
+    ]
