@@ -9,7 +9,7 @@ import numpy as np
 
 from fl.data.clips import Clip
 from fl.data.corpora import folders, lavdf, synthetic
-from fl.data.partition import PartitionSkew, partition_clips, partition_skew
+from fl.data.partition import PartitionSkew, divergences, partition_clips, partition_skew
 from fl.data.shards import Shard, build_shard
 from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
@@ -128,12 +128,11 @@ def build_store(
 def describe_partition(scheme: str, skew: PartitionSkew) -> list[str]:
     """Two lines: sizes and real clips of the clients; how far they are from the whole, and what they lack."""
     sizes, real, lacks = skew["sizes"], skew["real_shares"], skew["lacks"]
-    apart = (
-        f"Divergence of the clients: {skew['category_divergence']:.2f} in categories, "
-        f"{skew['label_divergence']:.2f} in labels (0 = IID)"
-    )
+    lacking = "".join(f"; {lacks.count(name)} lack {name}" for name in sorted(set(lacks) - {""}))
     return [
         f"Partition {scheme}: {len(sizes)} clients, effectively {skew['effective_clients']:.1f}; "
         f"{min(sizes)} to {max(sizes)} clips each, {100 * min(real):.0f} to {100 * max(real):.0f} % real",
-        "; ".join([apart, *(f"{lacks.count(name)} lack {name}" for name in sorted(set(lacks) - {""}))]),
+        f"Divergence of the clients: {divergences(skew)} (0 = IID){lacking}",
+    ]
+        ),
     ]

@@ -32,6 +32,7 @@ from sim.prepare import Prepared, prepare
 from sim.progress import Progress
 from sim.record import Prediction, append_round, read_rounds, summarise, write_predictions, write_summary
 from sim.report.figures import draw_figures
+from sim.report.partition import draw_partition
 from sim.report.table import print_table, rows_of_run
 
 
@@ -80,6 +81,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
             if last:
                 finish(run_dir, experiment, prepared, teacher_row, last[0], overrides)
     draw_figures(run_dir)
+    draw_partition(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
     return run_dir
 

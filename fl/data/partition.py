@@ -1,15 +1,15 @@
 """Which clips each client holds, what its device cannot record, and how uneven that is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.clips import REAL, Clip
-from fl.data.partition_schemes import SCHEMES
+from fl.data.partition_schemes import SCHEMES, quality_of
 from fl.errors import DataError, RequestError
 from fl.seeds import derive
 from fl.settings import PartitionSettings
@@ -34,7 +34,7 @@ class Partition:
 class PartitionSkew(TypedDict):
     """How uneven a partition is, as recorded in ``summary.json``.
 
-    A divergence is the total variation between a client's shares of the categories (or labels) and
+    A divergence is the total variation between a client's shares of the categories (labels, qualities) and
     everybody's, in [0, 1], averaged over clients by clips; 0 = IID. Labels are those that the client
     trains with: a fake of which only the missing modality was altered counts as real.
 
@@ -45,8 +45,11 @@ class PartitionSkew(TypedDict):
         real_shares: share of real clips of each client, in [0, 1].
         category_divergence: over categories.
         label_divergence: over labels.
+        quality_divergence: over qualities.
         categories: their names, "real" first.
         counts: clips by client and category.
+        qualities: their names, as `quality_of`.
+        quality_counts: clips by client and quality.
         lacks: as in `Partition`.
     """
 
@@ -55,8 +58,11 @@ class PartitionSkew(TypedDict):
     real_shares: list[float]
     category_divergence: float
     label_divergence: float
+    quality_divergence: float
     categories: list[str]
     counts: list[list[int]]
+    qualities: list[str]
+    quality_counts: list[list[int]]
     lacks: list[str]
 
 
@@ -90,26 +96,46 @@ def partition_clips(clips: Sequence[Clip], settings: PartitionSettings, seed: in
 
 def partition_skew(clips: Sequence[Clip], partition: Partition) -> PartitionSkew:
     """Measure how far the clients are from an even share of everything."""
-    names = sorted({clip.category for clip in clips}, key=lambda name: (name != REAL, name))
-    place = {name: i for i, name in enumerate(names)}
-    counts, num_fake = [], []
-    for rows, lacks in zip(partition.rows, partition.lacks, strict=True):
-        own = [clips[row] for row in rows]
-        counts.append(np.bincount([place[clip.category] for clip in own], minlength=len(names)))
-        num_fake.append(sum(_label(clip, lacks) for clip in own))
-    held = np.array(counts)
-    sizes = held.sum(axis=1)
+    categories, counts = _count(clips, partition, lambda clip: clip.category)
+    qualities, quality_counts = _count(clips, partition, quality_of)
+    sizes = counts.sum(axis=1)
+    num_fake = [
+        sum(_label(clips[row], lacks) for row in rows)
+        for rows, lacks in zip(partition.rows, partition.lacks, strict=True)
+    ]
     labels = np.column_stack([sizes - num_fake, num_fake])
     return PartitionSkew(
         sizes=sizes.tolist(),
         effective_clients=float(sizes.sum() ** 2 / (sizes**2).sum()),
         real_shares=(labels[:, 0] / sizes).tolist(),
-        category_divergence=_divergence(held),
+        category_divergence=_divergence(counts),
         label_divergence=_divergence(labels),
-        categories=names,
-        counts=held.tolist(),
+        quality_divergence=_divergence(quality_counts),
+        categories=categories,
+        counts=counts.tolist(),
+        qualities=qualities,
+        quality_counts=quality_counts.tolist(),
         lacks=list(partition.lacks),
     )
+
+
+def divergences(skew: Mapping[str, Any]) -> str:
+    """The divergences of a `PartitionSkew` in words; that of the qualities only where there are several."""
+    text = f"{skew['category_divergence']:.2f} in categories, {skew['label_divergence']:.2f} in labels"
+    return text + (f", {skew['quality_divergence']:.2f} in qualities" if len(skew["qualities"]) > 1 else "")
+
+
+def _count(
+    clips: Sequence[Clip], partition: Partition, name_of: Callable[[Clip], str]
+) -> tuple[list[str], NDArray[np.int64]]:
+    """The different names of the clips, "real" first, and clips by (client, name)."""
+    names = sorted({name_of(clip) for clip in clips}, key=lambda name: (name != REAL, name))
+    place = {name: i for i, name in enumerate(names)}
+    counts = [
+        np.bincount([place[name_of(clips[row])] for row in rows], minlength=len(names))
+        for rows in partition.rows
+    ]
+    return names, np.array(counts, dtype=np.int64)
 
 
 def _divergence(held: NDArray[np.int64]) -> float:

@@ -109,7 +109,7 @@ def quality(clips: Sequence[Clip], settings: PartitionSettings, rng: np.random.G
         RequestError: fewer than two qualities, fewer clients than qualities, or more clients than pairs of
             identity and quality.
     """
-    return _one_kind_each(clips, [clip.quality or "unknown" for clip in clips], settings, rng)
+    return _one_kind_each(clips, [quality_of(clip) for clip in clips], settings, rng)
 
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
@@ -118,6 +118,11 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         for scheme in (iid, dirichlet, dirichlet_label, identity, manipulation, quality, zipf, lognormal)
     }
 )
+
+
+def quality_of(clip: Clip) -> str:
+    """Its compression or codec; "unknown" where neither the corpus nor the file told."""
+    return clip.quality or "unknown"
 
 
 def shares_of(total: float, log_weights: NDArray[np.float64], least: float) -> NDArray[np.float64]:
