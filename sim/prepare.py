@@ -134,5 +134,3 @@ def describe_partition(scheme: str, skew: PartitionSkew) -> list[str]:
         f"{min(sizes)} to {max(sizes)} clips each, {100 * min(real):.0f} to {100 * max(real):.0f} % real",
         f"Divergence of the clients: {divergences(skew)} (0 = IID){lacking}",
     ]
-        ),
-    ]
