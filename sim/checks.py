@@ -8,7 +8,14 @@ import re
 from pathlib import Path
 
 from fl.errors import RequestError
-from fl.settings import CompressSettings, DataSettings, Experiment, FolderSettings, GridSettings
+from fl.settings import (
+    CompressSettings,
+    DataSettings,
+    Experiment,
+    FolderSettings,
+    GridSettings,
+    SplitSettings,
+)
 
 SYNTHETIC_FPS = 25
 """Frame rate of the rendered corpus."""
@@ -24,6 +31,7 @@ def check_consistency(experiment: Experiment) -> None:
     """
     _check_name(experiment.name)
     _check_data(experiment.data)
+    _check_split(experiment.split, experiment.data)
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
     _check_teacher_weights(experiment.teacher.weights)
     _check_grid(experiment.grid)
@@ -62,6 +70,28 @@ def _check_data(data: DataSettings) -> None:
         raise RequestError(f"data.root must be readable, but {data.root!r} is not; change its permissions")
     if data.corpus == "folders":
         _check_folders(data.folders, data.clip.window_s)
+    if data.corpus == "images" and data.clip.require_audio:
+        raise RequestError(
+            "data.clip.require_audio must be false for data=images, got true: pictures have no sound"
+        )
+
+
+def _check_split(split: SplitSettings, data: DataSettings) -> None:
+    if split.validation_share + split.test_share >= 1:
+        raise RequestError(
+            "split.validation_share + split.test_share must be below 1, "
+            f"got {split.validation_share:g} + {split.test_share:g}; leave some clips for training"
+        )
+    if split.scheme != "random_crops_leaky" or data.corpus != "synthetic":
+        return  # the length of other corpora's videos is known only when they are read
+    frames = int(data.clip.window_s * SYNTHETIC_FPS)
+    if data.clip.num_frames * split.crops_per_video > frames:
+        raise RequestError(
+            f"data.clip.num_frames * split.crops_per_video must be at most {frames}, the frames in "
+            f"data.clip.window_s = {data.clip.window_s:g} s at {SYNTHETIC_FPS} fps, "
+            f"got {data.clip.num_frames} * {split.crops_per_video}; "
+            "cut fewer crops, take fewer frames or a longer window"
+        )
 
 
 def _check_synthetic(data: DataSettings) -> None:
@@ -69,7 +99,7 @@ def _check_synthetic(data: DataSettings) -> None:
     if data.root:
         raise RequestError(
             f"data.root must be empty for data=synthetic, which draws its clips, got {data.root!r}; "
-            "add data=folders or data=lavdf to read files"
+            "add data=lavdf, data=folders or another corpus to read files"
         )
     if corpus.frame_size % 2:
         raise RequestError(

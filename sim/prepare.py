@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fl.data.clips import Clip
-from fl.data.corpora import folders, lavdf, synthetic
+from fl.data.corpora import folders, synthetic
+from fl.data.corpora.catalogue import read_corpus
 from fl.data.partition import PartitionSkew, divergences, partition_clips, partition_skew
 from fl.data.shards import Shard, build_shard
 from fl.distill.batches import TeacherOutputs
@@ -91,11 +92,13 @@ def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> l
     elif data.corpus == "folders":
         with progress.stage("Forging the corpus") as advance:
             root = folders.build_corpus(
-                Path(data.root), data.folders, cache_dir, advance, workers, data.max_bad_share
+                Path(data.root).expanduser(), data.folders, cache_dir, advance, workers, data.max_bad_share
             )
     else:
-        root = Path(data.root)
-    return lavdf.read_corpus(root, data.public_share, experiment.teacher.seed)
+        return read_corpus(data, experiment.split, experiment.teacher.seed)
+    # What is made has LAV-DF's layout.
+    made = replace(data, corpus="lavdf", root=str(root))
+    return read_corpus(made, experiment.split, experiment.teacher.seed)
 
 
 def build_store(

@@ -38,6 +38,20 @@ class FaceforensicsSettings:
     """FaceForensics++ (`data=faceforensics`)."""
 
     compression: str = setting("c23", Limit(choices=("c0", "c23", "c40")), doc="which of its three qualities")
+    actors: bool = setting(
+        False, doc="also read DeepFakeDetection and its actors, which the official split does not name"
+    )
+
+
+@dataclass(frozen=True)
+class ImagesSettings:
+    """Folders of pictures (`data=images`)."""
+
+    subfolders: str = setting(
+        "methods",
+        Limit(choices=("methods", "videos")),
+        doc="what one level of folders below real and fake names; of two levels the lower names videos",
+    )
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,7 @@ class DataSettings:
     synthetic: SyntheticSettings = section(SyntheticSettings)
     folders: FolderSettings = section(FolderSettings)
     faceforensics: FaceforensicsSettings = section(FaceforensicsSettings)
+    images: ImagesSettings = section(ImagesSettings)
     table: TableSettings = section(TableSettings)
 
 

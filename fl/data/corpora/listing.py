@@ -1,10 +1,114 @@
-"""Which files of a folder are videos, and who is seen in each."""
+"""Which files of a corpus may be opened, which are videos or images, and who is seen in each."""
 
+import json
 import mimetypes
+import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fl.errors import DataError, RequestError
+
+FAKE = "Fake"
+"""The category of a fake whose manipulation the corpus does not name."""
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+
+
+class CorpusFolder:
+    """The folder of a corpus, out of which no file that a corpus names may lead.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        RequestError: it is no folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise RequestError(
+                f"data.root must be a folder that exists, got {str(root)!r}: give the corpus's folder"
+            )
+        self.root = root
+        self._resolved = root.resolve()
+        self._folders_inside: dict[Path, bool] = {}
+
+    def file(self, name: str) -> Path:
+        """The path of a file that need not exist.
+
+        Args:
+            name: below the root, with "/" between folders.
+
+        Raises:
+            DataError: it is absolute, has "..", follows a link out of the root, or is no file's name.
+        """
+        relative = PurePosixPath(name)
+        path = self.root / relative
+        try:
+            inside = (
+                relative.name != ""
+                and not relative.is_absolute()
+                and ".." not in relative.parts
+                and self._holds_folder(path.parent)
+                and (not path.is_symlink() or self._holds(path))
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"data.root: {name!r} cannot be a file's name ({error}): mend that entry"
+            ) from error
+        if not inside:
+            raise DataError(
+                f"data.root: {name!r} lies outside {str(self.root)!r}: "
+                "entries and links must lead to files below data.root"
+            )
+        return path
+
+    def _holds(self, path: Path) -> bool:
+        """Whether the path, its links followed, is below the root."""
+        return path.resolve().is_relative_to(self._resolved)
+
+    def _holds_folder(self, path: Path) -> bool:
+        """The same of a folder, looked up once: corpora have many files in few folders."""
+        if path not in self._folders_inside:
+            self._folders_inside[path] = self._holds(path)
+        return self._folders_inside[path]
+
+    def names(self, folder: str, pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
+        """The files of one folder whose whole names match, sorted; none if the folder is not there.
+
+        Returns:
+            (path below the root, match of the name).
+        """
+        place = self.root / folder
+        matches = ((name, pattern.fullmatch(name)) for name in (os.listdir(place) if place.is_dir() else ()))
+        return sorted((f"{folder}/{name}", match) for name, match in matches if match)
+
+    def read_text(self, name: str) -> str:
+        """A text file of the corpus, UTF-8.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        path = self.file(name)
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            raise DataError(f"data.root: {str(path)!r} cannot be read ({error}): fetch it again") from error
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of the corpus.
+
+        Raises:
+            DataError: it cannot be read or is not JSON.
+        """
+        text = self.read_text(name)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"data.root: {str(self.root / name)!r} is not valid JSON ({error}): fetch it again"
+            ) from error
 
 
 def list_files(root: Path) -> list[Path]:
