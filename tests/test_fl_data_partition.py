@@ -1,133 +1,128 @@
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from clip_tables import clip, corpus, held_by, servable, tables
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fl.data.clips import Clip
-from fl.data.partition import partition_clips, partition_skew
+from fl.data.partition import SPLITS_IDENTITIES, Partition, partition_clips, partition_skew
+from fl.data.partition_schemes import SCHEMES
 from fl.errors import DataError, RequestError
 from fl.settings import PartitionSettings
-
-FAKES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "audio")
-
-
-def clip(identity: str, category: str) -> Clip:
-    return Clip(
-        path=Path(f"{identity}_{category}.mp4"), label=int(category != "real"), category=category,
-        identity=identity, source=identity, group=identity, split="clients",
-    )  # fmt: skip
+from fl.settings.data import PARTITIONS
 
 
-def corpus(num_identities: int, fakes_per_identity: int, seed: int = 0) -> list[Clip]:
-    """One real clip of each identity and some manipulations of it."""
-    rng = np.random.default_rng(seed)
-    clips = []
-    for i in range(num_identities):
-        clips.append(clip(f"id{i:03d}", "real"))
-        clips += [
-            clip(f"id{i:03d}", FAKES[k]) for k in rng.choice(len(FAKES), fakes_per_identity, replace=False)
-        ]
-    return clips
-
-
-tables = st.lists(
-    st.tuples(st.integers(0, 12), st.sampled_from(("real", *FAKES))), min_size=1, max_size=80
-).map(lambda pairs: [clip(f"id{identity}", category) for identity, category in pairs])
-
-
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250)
 @given(
     clips=tables,
-    scheme=st.sampled_from(("iid", "dirichlet")),
-    alpha=st.floats(1e-6, 1e6),
+    scheme=st.sampled_from(PARTITIONS),
+    skew=st.floats(1e-6, 1e6),
     seed=st.integers(0, 1000),
     data=st.data(),
 )
-def test_partition_is_disjoint_complete_and_keeps_identities_whole(
-    clips: list[Clip], scheme: str, alpha: float, seed: int, data: st.DataObject
+def test_every_partition_is_complete_disjoint_deterministic_and_leaves_nobody_empty(
+    clips: list[Clip], scheme: str, skew: float, seed: int, data: st.DataObject
 ) -> None:
-    num_clients = data.draw(st.integers(1, len({c.identity for c in clips})))
-    request = PartitionSettings(scheme=scheme, num_clients=num_clients, alpha=alpha)
-    shards = partition_clips(clips, request, seed)
-    assert len(shards) == num_clients
-    assert all(len(rows) > 0 for rows in shards)
-    assert sorted(np.concatenate(shards).tolist()) == list(range(len(clips)))
-    assert all(np.all(np.diff(rows) > 0) for rows in shards)
-    owners = [{clips[row].identity for row in rows} for rows in shards]
-    assert sum(len(owned) for owned in owners) == len(set.union(*owners))
+    fewest, most = servable(clips, scheme)
+    assume(fewest > 1 or scheme not in SPLITS_IDENTITIES)
+    num_clients = data.draw(st.integers(fewest, most))
+    request = PartitionSettings(scheme, num_clients, skew, zipf_exponent=skew, lognormal_sigma=skew)
+    partition = partition_clips(clips, request, seed)
+    assert len(partition.rows) == len(partition.lacks) == num_clients
+    assert all(len(rows) > 0 and rows.dtype == np.int64 for rows in partition.rows)
+    assert sorted(np.concatenate(partition.rows).tolist()) == list(range(len(clips)))
+    assert all(np.all(np.diff(rows) > 0) for rows in partition.rows)
+    people = held_by(clips, partition, "identity")
+    if scheme not in SPLITS_IDENTITIES:
+        assert sum(map(len, people)) == len(set.union(*people))
     again = partition_clips(clips, request, seed)
-    assert all(np.array_equal(a, b) for a, b in zip(shards, again, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(partition.rows, again.rows, strict=True))
+    measured = partition_skew(clips, partition)
+    assert sum(measured["sizes"]) == np.sum(measured["counts"]) == np.sum(measured["quality_counts"])
+    assert 0 <= measured["category_divergence"] <= 1
+    assert 1 <= measured["effective_clients"] <= num_clients + 1e-9
 
 
-def test_golden_partition() -> None:
-    """The same rows on every machine: a change here changes published runs."""
-    clips = corpus(6, 2)
-    shards = partition_clips(clips, PartitionSettings("dirichlet", 3, 0.5), seed=7)
-    assert [sorted({clips[row].identity for row in rows}) for rows in shards] == [
-        ["id001", "id003", "id005"],
-        ["id000"],
-        ["id002", "id004"],
-    ]
-
-
-def test_another_seed_gives_another_partition() -> None:
-    clips = corpus(40, 2)
-    first, second = (partition_clips(clips, PartitionSettings("iid", 4), seed) for seed in (0, 1))
-    assert any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+def test_every_scheme_of_the_settings_is_built() -> None:
+    assert set(SCHEMES) == set(PARTITIONS)
 
 
 def test_even_partition_is_even() -> None:
-    sizes = partition_skew(corpus(40, 3), partition_clips(corpus(40, 3), PartitionSettings("iid", 8), 0))[
-        "sizes"
-    ]
-    assert sizes == [20] * 8
-
-
-@pytest.mark.parametrize("fakes_per_identity", [1, 3])
-def test_small_alpha_is_more_skewed(fakes_per_identity: int) -> None:
-    clips = corpus(160, fakes_per_identity)
-
-    def skew(alpha: float) -> float:
-        request = PartitionSettings("dirichlet", 8, alpha)
-        return float(np.mean([partition_skew(clips, partition_clips(clips, request, s))["mean_divergence"]
-                              for s in range(5)]))  # fmt: skip
-
-    even, mild, strong = skew(1000.0), skew(5.0), skew(0.3)
-    assert even < 0.04
-    assert mild > 1.5 * even
-    assert strong > 1.5 * mild
-
-
-def test_skewed_clients_are_about_equally_large() -> None:
-    clips = corpus(160, 3)
-    for seed in range(3):
-        sizes = partition_skew(clips, partition_clips(clips, PartitionSettings("dirichlet", 8, 0.1), seed))[
-            "sizes"
-        ]
-        assert min(sizes) > 0.6 * 80
-        assert max(sizes) < 1.4 * 80
+    clips = corpus(40, 3)
+    skew = partition_skew(clips, partition_clips(clips, PartitionSettings("iid", 8), 0))
+    assert skew["sizes"] == [20] * 8
+    assert skew["effective_clients"] == 8
 
 
 def test_skew_has_a_closed_form() -> None:
     clips = [clip(f"id{i}", category) for i, category in enumerate(["real", "real", "audio", "audio"])]
-    apart = partition_skew(clips, [np.array([0, 1]), np.array([2, 3])])
-    assert apart == {"sizes": [2, 2], "mean_divergence": 0.5}
-    mixed = partition_skew(clips, [np.array([0, 2]), np.array([1, 3])])
-    assert mixed == {"sizes": [2, 2], "mean_divergence": 0.0}
+    apart = partition_skew(clips, Partition((np.array([0, 1]), np.array([2, 3])), ("", "")))
+    assert (apart["sizes"], apart["real_shares"]) == ([2, 2], [1.0, 0.0])
+    assert apart["category_divergence"] == apart["label_divergence"] == 0.5
+    assert (apart["categories"], apart["counts"]) == (["real", "audio"], [[2, 0], [0, 2]])
+    mixed = partition_skew(clips, Partition((np.array([0, 2]), np.array([1, 3])), ("", "")))
+    assert mixed["category_divergence"] == mixed["label_divergence"] == mixed["quality_divergence"] == 0.0
+    uneven = partition_skew(clips, Partition((np.array([0, 1, 2]), np.array([3])), ("", "")))
+    assert uneven["effective_clients"] == pytest.approx(16 / 10)
 
 
-def test_only_real_clips_are_spread_by_size() -> None:
-    clips = [clip(f"id{i}", "real") for i in range(12)]
-    shards = partition_clips(clips, PartitionSettings("dirichlet", 4, 0.1), 0)
-    assert [len(rows) for rows in shards] == [3] * 4
+def test_a_fake_that_a_device_cannot_perceive_counts_as_real() -> None:
+    clips = [
+        clip("a", "real"),
+        replace(clip("b", "voice"), modify_audio=True),
+        replace(clip("c", "face"), modify_video=True),
+        replace(clip("d", "both"), modify_audio=True, modify_video=True),
+        clip("e", "unknown"),
+    ]
+    everything = np.arange(5)
+    partition = Partition((everything, everything, everything), ("", "audio", "video"))
+    assert partition_skew(clips, partition)["real_shares"] == [0.2, 0.4, 0.4]
 
 
-def test_more_clients_than_identities() -> None:
-    with pytest.raises(
-        RequestError, match=r"partition\.num_clients must be at most 5, .*got 6: .*fewer clients"
-    ):
-        partition_clips(corpus(5, 2), PartitionSettings("iid", 6), 0)
+@given(
+    num_clients=st.integers(1, 40),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    seed=st.integers(0, 99),
+)
+def test_as_many_clients_as_asked_lack_a_modality_and_rows_stay(
+    num_clients: int, shares: tuple[float, float], seed: int
+) -> None:
+    clips = corpus(40, 1)
+    request = PartitionSettings("iid", num_clients, missing_modality="audio")
+    fewer, more = (
+        partition_clips(clips, replace(request, missing_share=share), seed) for share in sorted(shares)
+    )
+    for partition, share in zip((fewer, more), sorted(shares), strict=True):
+        assert abs(partition.lacks.count("audio") - share * num_clients) <= 0.5
+        assert set(partition.lacks) <= {"", "audio"}
+    assert all(b for a, b in zip(fewer.lacks, more.lacks, strict=True) if a)
+    whole = partition_clips(clips, replace(request, missing_modality="none"), seed)
+    assert whole.lacks == ("",) * num_clients
+    assert all(np.array_equal(a, b) for a, b in zip(whole.rows, more.rows, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (("iid", 6), r"partition\.num_clients must be at most 5, .*got 6: .*fewer clients"),
+        (("zipf", 6), r"partition\.num_clients must be at most 5, the identities"),
+        (
+            ("manipulation", 4),
+            r"at least 5, one for each manipulation \(Deepfakes, .*\), got 4: .*more clients",
+        ),
+        (("manipulation", 21), r"at most 20, the pairs of identity and manipulation .*, got 21: .*fewer"),
+        (("quality", 2), r"two kinds of quality or more in the clients' split, got unknown: choose another"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(request_: tuple[str, int], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        partition_clips(corpus(5, 4), PartitionSettings(*request_), 0)
+
+
+def test_no_clips_and_no_fakes() -> None:
     with pytest.raises(DataError, match="no clips"):
         partition_clips([], PartitionSettings("iid", 1), 0)
+    with pytest.raises(RequestError, match=r"two kinds of manipulation or more in .*, got none: choose"):
+        partition_clips([clip("a", "real")], PartitionSettings("manipulation", 1), 0)
