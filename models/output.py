@@ -1,8 +1,14 @@
-"""What every detector of the zoo returns."""
+"""What every detector of the zoo takes and returns."""
 
 from typing import NamedTuple
 
 from torch import Tensor
+
+INPUTS = ("frames", "mfcc", "modalities")
+"""Names of a detector's inputs, in the order of its forward: see `models.pin.PinDetector.forward`."""
+
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Tensors in the order of `INPUTS`."""
 
 
 class DetectorOutput(NamedTuple):

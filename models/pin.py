@@ -8,6 +8,7 @@ then, and no operator is left that computes shapes.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -161,28 +162,65 @@ class PinDetector(nn.Module):
         self.head = nn.Linear(dim, 1)
         self.offset_head = nn.Linear(dim, NUM_OFFSETS)
 
-    def forward(self, frames: Tensor, mfcc: Tensor) -> DetectorOutput:
+    def forward(self, frames: Tensor, mfcc: Tensor, modalities: Tensor | None = None) -> DetectorOutput:
         """Classify clips.
 
         Args:
             frames: (batch, num_frames, 3, height, width), normalised RGB.
             mfcc: (batch, audio_steps, num_mfcc), standardised; any number of steps.
+            modalities: (batch, 2), 1 where the clip has video and where it has audio, else 0; what an
+                absent modality's input holds does not matter. None: all present.
 
         Returns:
             Logits (batch,), positive for fake, the last block's cross-attention
-            (batch, audio_steps, num_frames), and the offset logits (batch, 11).
+            (batch, audio_steps, num_frames), and the offset logits (batch, 11). Without audio the
+            attention's queries are the steps' positions; without video its keys are the frames'.
         """
-        return self.fuse(*self.encode(frames, mfcc))
+        return self.fuse(*self.encode(frames, mfcc, modalities))
 
-    def encode(self, frames: Tensor, mfcc: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of each modality before they meet.
+    def encode(self, frames: Tensor, mfcc: Tensor, modalities: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens of each modality before they meet; zero where it is absent.
 
         Returns:
             Video tokens (batch, num_frames, dim) and audio tokens (batch, audio_steps, dim).
         """
+        if modalities is None:
+            return self._see(frames), self.audio(mfcc)
+        if self.training:
+            seen, heard = modalities.unbind(dim=1)
+            video = self._encode_present(self._see, frames, seen)
+            return video, self._encode_present(self.audio, mfcc, heard)
+        video, audio = self._see(frames), self.audio(mfcc)
+        seen, heard = modalities[:, :1].unsqueeze(2), modalities[:, 1:].unsqueeze(2)
+        return video * seen.to(video.dtype), audio * heard.to(audio.dtype)
+
+    def _encode_present(self, encoder: Callable[[Tensor], Tensor], inputs: Tensor, present: Tensor) -> Tensor:
+        """Encode only the clips that have the modality: for training, where BatchNorm learns from them.
+
+        Blank pictures would spoil its statistics. An encoder that meets no clip gets no gradient.
+
+        Args:
+            encoder: turns (clips, places, ...) into tokens (clips, places, dim).
+            inputs: (batch, places, ...).
+            present: (batch,), 1 or 0.
+
+        Returns:
+            Tokens (batch, places, dim), zero where the modality is absent.
+        """
+        chosen = present > 0
+        if bool(chosen.all()):
+            return encoder(inputs)
+        if not bool(chosen.any()):
+            return inputs.new_zeros(len(inputs), inputs.shape[1], self.dim)
+        some = encoder(inputs[chosen])
+        tokens = some.new_zeros(len(inputs), *some.shape[1:])
+        tokens[chosen] = some
+        return tokens
+
+    def _see(self, frames: Tensor) -> Tensor:
         num_frames, channels, height, width = (int(size) for size in frames.shape[1:])
-        video = self.video(frames.reshape(-1, channels, height, width))
-        return video.reshape(-1, num_frames, self.dim), self.audio(mfcc)
+        tokens: Tensor = self.video(frames.reshape(-1, channels, height, width))
+        return tokens.reshape(-1, num_frames, self.dim)
 
     def fuse(self, video: Tensor, audio: Tensor) -> DetectorOutput:
         """Positions, gated cross-attention blocks, the mean over audio time, and the heads."""

@@ -61,3 +61,65 @@ def test_sinusoidal_position_has_its_closed_form() -> None:
     angle = torch.tensor(step / 10000 ** (2 * pair / 6))
     torch.testing.assert_close(table[step, 2 * pair], angle.sin())
     torch.testing.assert_close(table[step, 2 * pair + 1], angle.cos())
+
+
+LITE = Architecture("pin_lite", {"num_frames": 3, "num_mfcc": 13})
+
+
+def clips(batch_size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.randn(batch_size, 3, 3, 32, 32, generator=generator)
+    return frames, torch.randn(batch_size, 5, 13, generator=generator)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", SYSTEMS["pin"])
+def test_all_modalities_present_changes_no_bit(name: str, training: bool) -> None:
+    outputs = []
+    for modalities in (None, torch.ones(2, 2)):
+        network = Architecture(name, {"num_frames": 3, "num_mfcc": 13}).build().train(training)
+        with torch.no_grad():
+            outputs.append(network(*clips(2), modalities))
+    assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("absent", [0, 1])
+def test_what_an_absent_modality_holds_does_not_matter(absent: int, training: bool) -> None:
+    network = LITE.build().train(training)
+    modalities = torch.ones(3, 2)
+    modalities[:2, absent] = 0
+    first, other = clips(3), clips(3, seed=1)
+    inputs = list(first)
+    inputs[absent] = torch.cat([other[absent][:2], first[absent][2:]])
+    with torch.no_grad():
+        a, b = network(*first, modalities), network(*inputs, modalities)
+        present = network(*first)
+    assert torch.equal(a.logits, b.logits)
+    assert torch.equal(a.explanation, b.explanation)
+    assert not torch.isclose(a.logits[:2], present.logits[:2]).any()
+    torch.testing.assert_close(a.explanation.sum(-1), torch.ones(3, 5))
+
+
+def test_batchnorm_learns_from_clips_with_pictures_only() -> None:
+    frames, mfcc = clips(4)
+    frames[2:] = 0
+    modalities = torch.tensor([[1.0, 1], [1, 0], [0, 1], [0, 1]])
+    masked, alone = LITE.build().train(), LITE.build().train()
+    masked(frames, mfcc, modalities)
+    alone(frames[:2], mfcc[:2])
+    for name, buffer in alone.named_buffers():
+        assert torch.equal(buffer, masked.get_buffer(name)), name
+
+
+@pytest.mark.parametrize(("absent", "encoder"), [(0, "video"), (1, "audio")])
+def test_an_encoder_that_meets_no_clip_stays_as_it_is(absent: int, encoder: str) -> None:
+    network = LITE.build().train()
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    modalities = torch.ones(2, 2)
+    modalities[:, absent] = 0
+    network(*clips(2), modalities).logits.sum().backward()
+    assert all(p.grad is None for p in network.get_submodule(encoder).parameters())
+    assert network.head.weight.grad is not None
+    if encoder == "video":
+        assert all(torch.equal(buffer, buffers[name]) for name, buffer in network.named_buffers())
