@@ -44,6 +44,12 @@ def _run(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _data(argv: Sequence[str]) -> int:
+    from sim.commands.data import main
+
+    return main(argv)
+
+
 def _models(argv: Sequence[str]) -> int:
     from sim.commands.models import main
 
@@ -68,6 +74,7 @@ def _metrics(argv: Sequence[str]) -> int:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "run": Command("a federated run: distil, prune, quantise, measure (Hydra syntax)", _run),
+        "data": Command("check a corpus, build its stores, show its clips", _data),
         "models": Command("every network: parameters, MACs, bytes, input shapes", _models),
         "metrics": Command("all detection metrics of a table of predictions", _metrics),
     }

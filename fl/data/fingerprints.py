@@ -62,6 +62,6 @@ def pack(fingerprints: Sequence[bytes]) -> NDArray[np.uint64]:
 
 
 def differing_shares(one: NDArray[np.uint64], many: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """The share of bits, [0, 1], in which one packed fingerprint, (words,), differs from each of (n, words)."""
+    """The share of bits, [0, 1], by which a packed fingerprint, (words,), differs from each of (n, words)."""
     num_bits = np.bitwise_count(many ^ one).sum(axis=1, dtype=np.int64)
     return np.asarray(num_bits / (NUM_PICTURES * _BITS))

@@ -1,0 +1,224 @@
+"""`python -m sim data check|build|show [overrides]`: look at a corpus before it is trained on.
+
+The request has the syntax of `python -m sim run` and is checked as there before anything heavy is imported.
+"""
+
+import json
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fl.errors import RequestError
+from fl.settings import Experiment
+from sim.checks import cache_dir
+from sim.commands.arguments import Parser
+from sim.config import build, compose, validate
+from sim.schema import suggest
+
+if TYPE_CHECKING:
+    from fl.data.clips import Clip
+    from sim.progress import Progress
+
+SPLITS = ("public", "clients", "validation", "test")
+
+USAGE = """\
+usage: python -m sim data ACTION data=CORPUS data.root=FOLDER [SECTION.KEY=VALUE ...] [--json]
+
+Actions
+  check   counts, lengths, codecs, unusable files, leaks between splits; exit code 1 if a result would
+          be spoilt
+  build   decode, crop and store every split, as `run` would; resumes where it was stopped
+  show    a picture of some clips: frames with the face's box, crops, MFCC, labels
+
+  python -m sim data check data=celebdf data.root=FOLDER
+  python -m sim data check data=table data.root=FOLDER split=by_identity --json
+  python -m sim data show data=lavdf data.root=FOLDER --split test --num 8 --out sheet.png
+
+`python -m sim data ACTION --help` says more of one; `python -m sim run --help` lists all settings.
+"""
+
+
+class Action(NamedTuple):
+    """One of the things to do: what it does, its own flags, and what does it."""
+
+    does: str
+    add_flags: Callable[[Parser], None]
+    main: Callable[[Experiment, Namespace], int]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check, build or show a corpus.
+
+    Returns:
+        0; 1 from ``check`` if something would spoil a result.
+
+    Raises:
+        RequestError: the request is wrong; nothing was read.
+        FedpinError: the corpus cannot be read, or the cache not written.
+    """
+    if argv and argv[0] in ("-h", "--help"):
+        sys.stdout.write(USAGE)
+        return 0
+    choices = f"choose from {', '.join(ACTIONS)}"
+    if not argv:
+        raise RequestError(f"data needs an action; {choices}")
+    name, *rest = argv
+    if name not in ACTIONS:
+        raise RequestError(f"data has no action {name!r}; {choices}{suggest(name, ACTIONS)}")
+    action = ACTIONS[name]
+    asked = _parser(name, action).parse_intermixed_args(rest)
+    experiment = build(compose(asked.overrides))
+    validate(experiment)
+    return action.main(experiment, asked)
+
+
+def _parser(name: str, action: Action) -> Parser:
+    parser = Parser(prog=f"python -m sim data {name}", description=action.does)
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="as for run: data=CORPUS data.root=FOLDER split=..., and any other setting",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    action.add_flags(parser)
+    return parser
+
+
+def _check_flags(parser: Parser) -> None:
+    parser.add_argument(
+        "--headers-only",
+        action="store_true",
+        help="decode nothing: faster, but near-duplicates are not found",
+    )
+
+
+def _check(experiment: Experiment, asked: Namespace) -> int:
+    from sim.commands.data_check import check_corpus, to_json
+    from sim.commands.data_tables import print_check
+    from sim.progress import Progress
+
+    progress = Progress()
+    with _warnings() as warnings:
+        clips = _read_table(experiment, progress)
+    check = check_corpus(
+        clips,
+        experiment,
+        progress,
+        look=not asked.headers_only,
+        num_workers=os.cpu_count() or 1,
+        notes=warnings,
+    )
+    if asked.json:
+        sys.stdout.write(_as_json(to_json(check)))
+    else:
+        print_check(check)
+    return 0 if check.ok else 1
+
+
+def _build(experiment: Experiment, asked: Namespace) -> int:
+    from sim.prepare import build_store
+    from sim.progress import Progress, clean
+
+    cache, progress = cache_dir(experiment), Progress()
+    clips = _read_table(experiment, progress)
+    before = set((cache / "shards").glob("*"))
+    stores = {split: build_store(split, clips, experiment, cache, progress) for split in SPLITS}
+    if asked.json:
+        answer = {
+            split: {
+                "path": str(store.path),
+                "num_clips": len(store),
+                "was_there": store.path in before,
+                "skipped": [{"file": skip.file, "reason": skip.reason} for skip in store.skipped],
+            }
+            for split, store in stores.items()
+        }
+        sys.stdout.write(_as_json({"stores": answer}))
+        return 0
+    for split, store in stores.items():
+        state = "already there" if store.path in before else "built"
+        sys.stdout.write(f"{split}: {len(store)} clips, {state}: {store.path}\n")
+        for skip in store.skipped:
+            sys.stdout.write(clean(f"  skipped {skip.file}: {skip.reason}") + "\n")
+    return 0
+
+
+def _show_flags(parser: Parser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="PNG file to write")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="whose clips (test)")
+    parser.add_argument("--num", type=int, default=12, help="number of clips, 1 to 60 (12)")
+
+
+def _show(experiment: Experiment, asked: Namespace) -> int:
+    if not 1 <= asked.num <= 60:
+        raise RequestError(f"--num must be in [1, 60], got {asked.num}; one picture holds no more clips")
+    from sim.progress import Progress
+    from sim.report.contact_sheet import choose_clips, draw_contact_sheet, read_example
+
+    progress = Progress()
+    clips = _read_table(experiment, progress)
+    chosen = choose_clips([clip for clip in clips if clip.split == asked.split], asked.num)
+    with progress.stage("Reading clips", total=len(chosen)) as advance:
+        examples = []
+        for clip in chosen:
+            examples.append(read_example(clip, experiment.data))
+            advance(1)
+    draw_contact_sheet(examples, asked.out, f"{experiment.data.corpus}, split {asked.split}")
+    if asked.json:
+        unusable = [
+            {"file": str(example.clip.path), "reason": example.reason}
+            for example in examples
+            if example.reason
+        ]
+        sys.stdout.write(_as_json({"file": str(asked.out), "num_clips": len(examples), "unusable": unusable}))
+    else:
+        sys.stdout.write(f"{asked.out}\n")
+    return 0
+
+
+def _read_table(experiment: Experiment, progress: "Progress") -> "list[Clip]":
+    """The clips of a corpus; torch is imported only where `run` has to make the corpus first."""
+    from fl.data.corpora.catalogue import READERS, read_corpus
+
+    if experiment.data.corpus in READERS:
+        return read_corpus(experiment.data, experiment.split, experiment.teacher.seed)
+    from sim.prepare import read_clips
+
+    return read_clips(experiment, cache_dir(experiment), progress)
+
+
+def _as_json(answer: Mapping[str, Any]) -> str:
+    return json.dumps(answer, indent=2, allow_nan=False) + "\n"
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Collects what the readers of corpora warn of, in place of a line on standard error."""
+    collected: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            collected.append(record.getMessage())
+
+    logger, handler = logging.getLogger("fedpin.data"), Collector(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield collected
+    finally:
+        logger.removeHandler(handler)
+
+
+ACTIONS: Mapping[str, Action] = MappingProxyType(
+    {
+        "check": Action("What a corpus holds, and what in it would spoil a result.", _check_flags, _check),
+        "build": Action("Decode, crop and store every split of a corpus.", lambda parser: None, _build),
+        "show": Action("A picture of some clips, as the network sees them.", _show_flags, _show),
+    }
+)
