@@ -91,14 +91,14 @@ def divide(clips: Sequence[Clip], shares: Mapping[Part, float], seed: int) -> li
 
 
 def starved(clips: Sequence[Clip], parts: Sequence[Part | None], shares: Mapping[Part, float]) -> set[int]:
-    """The labels of which some part has less than half of its share of what was dealt."""
+    """The labels of which some part has less than half of its share of what was dealt; both if it has none."""
     held = Counter((part, clip.label) for clip, part in zip(clips, parts, strict=True) if part is not None)
     totals = {label: sum(held[part, label] for part in shares) for label in (0, 1)}
     return {
         label
         for part, share in shares.items()
         for label, total in totals.items()
-        if held[part, label] < int(share * total / 2)
+        if held[part, label] < int(share * total / 2) or not (held[part, 0] or held[part, 1])
     }
 
 

@@ -4,7 +4,8 @@ import json
 import mimetypes
 import os
 import re
-from pathlib import Path, PurePosixPath
+import stat
+from pathlib import Path
 from typing import Any
 
 from fl.errors import DataError, RequestError
@@ -32,7 +33,7 @@ class CorpusFolder:
             )
         self.root = root
         self._resolved = root.resolve()
-        self._folders_inside: dict[Path, bool] = {}
+        self._folders_inside: dict[str, bool] = {}
 
     def file(self, name: str) -> Path:
         """The path of a file that need not exist.
@@ -41,18 +42,13 @@ class CorpusFolder:
             name: below the root, with "/" between folders.
 
         Raises:
-            DataError: it is absolute, has "..", follows a link out of the root, or is no file's name.
+            DataError: it is absolute, has ".." or "//", follows a link out of the root, or is no file's name.
         """
-        relative = PurePosixPath(name)
-        path = self.root / relative
+        path = self.root / name
+        *places, last = name.split("/")
+        inside = not {"", ".."} & set(places) and last not in ("", ".", "..")
         try:
-            inside = (
-                relative.name != ""
-                and not relative.is_absolute()
-                and ".." not in relative.parts
-                and self._holds_folder(path.parent)
-                and (not path.is_symlink() or self._holds(path))
-            )
+            inside = inside and self._holds_folder("/".join(places)) and self._holds_link(path)
         except (OSError, RuntimeError, ValueError) as error:
             raise DataError(
                 f"data.root: {name!r} cannot be a file's name ({error}): mend that entry"
@@ -64,15 +60,19 @@ class CorpusFolder:
             )
         return path
 
-    def _holds(self, path: Path) -> bool:
-        """Whether the path, its links followed, is below the root."""
-        return path.resolve().is_relative_to(self._resolved)
+    def _holds_link(self, path: Path) -> bool:
+        """Whether the file is no link, or one that stays below the root."""
+        try:
+            is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return not is_link or path.resolve().is_relative_to(self._resolved)
 
-    def _holds_folder(self, path: Path) -> bool:
-        """The same of a folder, looked up once: corpora have many files in few folders."""
-        if path not in self._folders_inside:
-            self._folders_inside[path] = self._holds(path)
-        return self._folders_inside[path]
+    def _holds_folder(self, place: str) -> bool:
+        """Whether a folder, links followed, is below the root; looked up once for all its files."""
+        if place not in self._folders_inside:
+            self._folders_inside[place] = (self.root / place).resolve().is_relative_to(self._resolved)
+        return self._folders_inside[place]
 
     def names(self, folder: str, pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
         """The files of one folder whose whole names match, sorted; none if the folder is not there.

@@ -78,7 +78,9 @@ def read_rows(folder: CorpusFolder, name: str) -> Iterator[tuple[int, dict[str, 
                 )
             yield reader.line_num, {column: value.strip() for column, value in row.items()}
     except csv.Error as error:
-        raise DataError(f"data.root: line {reader.line_num} of {name} is not valid CSV ({error})") from error
+        raise DataError(
+            f"data.root: line {reader.reader.line_num} of {name} is not valid CSV ({error}): mend it"
+        ) from error
 
 
 def read_row(folder: CorpusFolder, row: dict[str, str], place: str) -> Clip:
