@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from fl.data.corpora.folders import build_corpus
-from fl.data.corpora.lavdf import read_corpus
+from fl.data.corpora.lavdf import read
 from fl.data.corpora.listing import compile_pattern, read_identity
 from fl.data.corpora.performance import cast_person, perform
 from fl.data.corpora.recording import Recording
 from fl.data.corpora.writer import Encoding, write_mp4
 from fl.data.media import read_all
+from fl.data.splits import assign_splits
 from fl.errors import DataError, RequestError
-from fl.settings import FolderSettings
+from fl.settings import FolderSettings, SplitSettings
 
 TALKING_HEADS = Path(__file__).resolve().parents[2] / "shared" / "realdata" / "talking_heads"
 SETTINGS = FolderSettings(window_s=0.8, fakes_per_real=2)
@@ -87,7 +88,7 @@ def test_too_many_bad_files_end_the_work(videos, tmp_path):
 
 
 def test_every_split_has_real_and_fake_clips_of_its_own_people(corpus):
-    clips = read_corpus(corpus, public_share=0.4, seed=0)
+    clips = assign_splits(read(corpus), SplitSettings(), 0.4, 0)
     assert len(clips) == 12 * 3
     labels = collections.defaultdict(collections.Counter)
     owners = collections.defaultdict(set)
@@ -103,7 +104,7 @@ def test_every_split_has_real_and_fake_clips_of_its_own_people(corpus):
 
 def test_real_and_forged_clips_are_written_alike(corpus):
     kinds = collections.defaultdict(set)
-    for clip in read_corpus(corpus, public_share=0.4, seed=0):
+    for clip in read(corpus):
         with av.open(str(clip.path)) as container:
             video, audio = container.streams.video[0], container.streams.audio[0]
             kinds[clip.label].add((video.codec_context.name, video.width, video.average_rate, audio.rate))
@@ -147,7 +148,7 @@ def test_real_videos(tmp_path):
     )
     root = build_corpus(TALKING_HEADS, settings, tmp_path, ignore, 1)
     assert json.loads((root / "skipped.json").read_text()) == []
-    clips = read_corpus(root, public_share=0.4, seed=0)
+    clips = assign_splits(read(root), SplitSettings(), 0.4, 0)
     assert len({clip.identity for clip in clips}) == 10
     labels = collections.Counter((clip.split, clip.label) for clip in clips)
     assert len(labels) == 8

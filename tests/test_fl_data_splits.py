@@ -265,7 +265,7 @@ def test_nobody_left_for_a_split(scheme):
 
 def test_few_people_of_whom_each_lends_to_the_next_are_dealt_apart():
     clips = [clip(f"{i}", f"p{i}") for i in range(8)]
-    clips += [clip(f"{i}s", f"p{i}", category="A", source=f"{i}", donor=f"p{(i + 1) % 8}") for i in range(4)]
+    clips += [clip(f"{i}s", f"p{i}", category="A", source=f"{i}", donor=f"p{(i + 1) % 8}") for i in range(8)]
     made = assign(clips)
     assert {one.split for one in made} == set(SPLITS)
     assert sum(not one.label for one in made) == 8

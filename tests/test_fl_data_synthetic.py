@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from fl.data.clips import REAL
-from fl.data.corpora.lavdf import read_corpus
+from fl.data.corpora.lavdf import read
 from fl.data.corpora.synthetic import build_corpus, plan_corpus
 from fl.data.corpora.voice import draw_voice, speak
 from fl.data.faces import detect_faces
 from fl.data.media import read_all, read_window
+from fl.data.splits import assign_splits
 from fl.errors import RequestError
-from fl.settings import SyntheticSettings
+from fl.settings import SplitSettings, SyntheticSettings
 
 SMALL = SyntheticSettings(num_identities=12, clips_per_identity=2, dev_share=0.2, test_share=0.2)
 LAVDF_KEYS = {
@@ -77,7 +78,7 @@ def test_original_of_a_fake_is_a_real_clip_of_the_same_person(corpus):
 
 
 def test_splits_share_no_identity_source_or_group(corpus):
-    clips = read_corpus(corpus, public_share=0.4, seed=0)
+    clips = assign_splits(read(corpus), SplitSettings(), 0.4, 0)
     assert {clip.split for clip in clips} == {"public", "clients", "validation", "test"}
     for key in ("identity", "source", "group"):
         owners = collections.defaultdict(set)
@@ -216,7 +217,7 @@ def test_no_shortcut(tmp_path):
     from sklearn.preprocessing import StandardScaler
 
     settings = SyntheticSettings(num_identities=140, dev_share=0.15, test_share=0.4)
-    clips = read_corpus(build_corpus(settings, tmp_path, ignore, 2), public_share=0.4, seed=0)
+    clips = assign_splits(read(build_corpus(settings, tmp_path, ignore, 2)), SplitSettings(), 0.4, 0)
     features = [shortcut_features(clip.path) for clip in clips]
     labels = np.array([clip.label for clip in clips])
     splits = np.array([clip.split for clip in clips])

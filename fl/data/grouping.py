@@ -91,7 +91,7 @@ def divide(clips: Sequence[Clip], shares: Mapping[Part, float], seed: int) -> li
 
 
 def starved(clips: Sequence[Clip], parts: Sequence[Part | None], shares: Mapping[Part, float]) -> set[int]:
-    """The labels of which some part has less than half of its share of what was dealt; both if it has none."""
+    """The labels of which some part has less than half of its share of what was dealt; if no clip, both."""
     held = Counter((part, clip.label) for clip, part in zip(clips, parts, strict=True) if part is not None)
     totals = {label: sum(held[part, label] for part in shares) for label in (0, 1)}
     return {
