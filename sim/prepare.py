@@ -116,6 +116,7 @@ def build_store(
             chosen,
             experiment.data.clip,
             cache_dir,
+            limits=experiment.data.media,
             num_workers=os.cpu_count() or 1,
             max_bad_share=experiment.data.max_bad_share,
             advance=advance,

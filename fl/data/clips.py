@@ -9,13 +9,16 @@ Split = Literal["", "train", "public", "clients", "validation", "test"]
 `fl.data.splits` then decides, and cuts the training part into ``public``, which belongs to the server
 (teacher training, calibration), and ``clients``, which is partitioned."""
 
+MODALITIES = ("video", "audio")
+"""Order of the columns wherever a mask tells which of a clip's modalities are there."""
+
 REAL = "real"
 """The category of a clip that nobody manipulated."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video file and what is known of it.
+    """One video or image file and what is known of it.
 
     Attributes:
         path: the file.
@@ -32,7 +35,8 @@ class Clip:
         modify_audio: the sound was altered.
         duration_s: length in s; 0.0 if unknown.
         num_frames: number of video frames; 0 if unknown.
-        quality: compression or codec, as the corpus names it ("c23"); empty if it does not.
+        quality: compression, as the corpus names it ("c23"); empty if it does not: a store then fills
+            in the codec.
         crop: which of ``num_crops`` disjoint samples of the file's frames this clip is
             (`split=random_crops_leaky` only).
         num_crops: see ``crop``.

@@ -7,7 +7,6 @@ before anything is decoded.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,12 +15,13 @@ import av.error
 import av.logging
 from av.stream import Disposition
 
+from fl.data.headers import DEFAULT_LIMITS, Header, check_duration, check_size, open_file
+from fl.data.images import is_image, read_image_header
 from fl.errors import ClipError
+from fl.settings import MediaSettings
 
-MAX_SIDE = 4096
-"""Largest width or height that is decoded, pixels."""
-MAX_DURATION_S = 3600.0
-"""Longest file that is decoded, s."""
+HEAD_BYTES = 189
+"""How much of a file's start tells its format."""
 
 _QUICKTIME_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _MAGIC = (
@@ -35,37 +35,21 @@ _MAGIC = (
 av.logging.set_level(None)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself, before any decoding.
-
-    Attributes:
-        duration_s: length of the pictures, s.
-        fps: mean frame rate, 1/s.
-        width: pixels, before rotation.
-        height: pixels, before rotation.
-        has_audio: there is a sound track.
-    """
-
-    duration_s: float
-    fps: float
-    width: int
-    height: int
-    has_audio: bool
-
-
-def read_header(path: Path) -> Header:
-    """Read a file's header and check it against the limits.
+def read_header(path: Path, limits: MediaSettings = DEFAULT_LIMITS) -> Header:
+    """Read the header of a video or image file and check it against the limits.
 
     Raises:
-        ClipError: not a video, no video stream, or above ``MAX_SIDE`` or ``MAX_DURATION_S``.
+        ClipError: neither a video nor an image, no video stream, or above a limit.
     """
-    with opened(path) as container:
-        return check_header(container, video_stream(container))
+    with open_file(path) as file:
+        if is_image(file.read(HEAD_BYTES)):
+            return read_image_header(path, limits)
+    with opened(path, limits) as container:
+        return check_header(container, video_stream(container, limits), limits)
 
 
 def _sniff(head: bytes) -> str:
-    """The demuxer's name for a file that starts with ``head`` (189 bytes)."""
+    """The demuxer's name for a file that starts with ``head`` (``HEAD_BYTES``)."""
     if not head:
         raise ClipError("the file is empty")
     if head[4:8] in _QUICKTIME_ATOMS:
@@ -85,40 +69,40 @@ def _refuse_other_file(url: str, flags: int, options: dict[str, str]) -> NoRetur
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, limits: MediaSettings = DEFAULT_LIMITS) -> Iterator[Any]:
     """An open container; whatever the file or libav holds against it becomes a ClipError."""
-    try:
-        if not path.is_file():
-            raise ClipError("no such file" if not path.exists() else "not a regular file")
-        with path.open("rb") as file:
-            format_name = _sniff(file.read(189))
-            file.seek(0)
-            # Opened as a file object: a name is never parsed as a protocol and need not be UTF-8.
+    with open_file(path) as file:
+        format_name = _sniff(file.read(HEAD_BYTES))
+        file.seek(0)
+        try:
+            # libav decodes some pictures to learn of the streams: the limit must hold there already.
             with av.open(
-                file, "r", format=format_name, metadata_errors="replace", io_open=_refuse_other_file
+                file,
+                "r",
+                format=format_name,
+                metadata_errors="replace",
+                options=_codec_options(limits),
+                io_open=_refuse_other_file,
             ) as container:
                 yield container
-    except av.error.FFmpegError as error:
-        raise ClipError(f"cannot be decoded: {error.strerror}") from error
-    except OSError as error:
-        raise ClipError(f"cannot be read: {error.strerror or error}") from error
+        except av.error.FFmpegError as error:
+            raise ClipError(f"cannot be decoded: {error.strerror}") from error
 
 
-def video_stream(container: Any) -> Any:
+def video_stream(container: Any, limits: MediaSettings = DEFAULT_LIMITS) -> Any:
     """The first video stream, as OpenCV takes it (not libav's "best"); cover pictures do not count."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
             stream.codec_context.thread_count = 1  # clips are read in parallel instead
-            stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
+            stream.codec_context.options = _codec_options(limits)
             return stream
     raise ClipError("no video stream")
 
 
-def check_header(container: Any, video: Any) -> Header:
+def check_header(container: Any, video: Any, limits: MediaSettings = DEFAULT_LIMITS) -> Header:
     """The header of an open container, after a check against the limits (ClipError)."""
-    width, height = video.codec_context.width, video.codec_context.height
-    if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE:
-        raise ClipError(f"{width}x{height} pixels, the limit is {MAX_SIDE} a side")
+    codec = video.codec_context
+    check_size(codec.width, codec.height, limits)
     fps = float(video.average_rate or video.guessed_rate or 25)
     if video.duration:
         duration_s = float(video.duration * video.time_base)
@@ -126,12 +110,17 @@ def check_header(container: Any, video: Any) -> Header:
         duration_s = container.duration / av.time_base
     else:
         duration_s = _scanned_duration(container, video)
-    if not 0 < duration_s <= MAX_DURATION_S:
-        raise ClipError(f"{duration_s:.0f} s long, the limit is {MAX_DURATION_S:.0f} s")
+    check_duration(duration_s, limits)
     entries = video.index_entries
     if len(entries) and entries[-1].pos + entries[-1].size > container.size:
         raise ClipError("truncated: the file ends before its last picture")
-    return Header(duration_s, fps, width, height, bool(container.streams.audio))
+    num_frames = video.frames or max(1, round(duration_s * fps))
+    has_audio = bool(container.streams.audio)
+    return Header(duration_s, fps, codec.width, codec.height, has_audio, codec.name, num_frames)
+
+
+def _codec_options(limits: MediaSettings) -> dict[str, str]:
+    return {"max_pixels": str(limits.max_side**2)}
 
 
 def _scanned_duration(container: Any, video: Any) -> float:

@@ -1,34 +1,24 @@
-"""From one video file to a detector's tensors, and many of them in parallel.
+"""From one media file to a detector's tensors.
 
-Worker processes import this module: it and what it imports must stay free of torch.
+Reader processes import this module: it and what it imports must stay free of torch.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.data.cache import writing_to
-from fl.data.faces import crop_faces, detect_faces, fill_track
+from fl.data.faces import crop_faces, detect_faces, fill_track, shrink_frames
 from fl.data.features import mfcc, num_steps
-from fl.data.media import read_window
-from fl.errors import ClipError, DataError
-from fl.settings import ClipSettings
+from fl.data.headers import DEFAULT_LIMITS, Header
+from fl.data.media import Window, read_window
+from fl.data.sampling import Sampling, file_seed
+from fl.errors import ClipError
+from fl.settings import ClipSettings, FaceSettings, MediaSettings
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Part of every shard's digest: raise it when the same file would give other tensors."""
-
-FRAMES_FILE, MFCC_FILE = "frames.u8", "mfcc.f16"
-_CHUNK = 8  # clips handed to a worker at a time
-_MIN_CLIPS_PER_WORKER = 32  # below this, starting a process costs more than it saves
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,113 +26,103 @@ class ClipTensors:
     """One clip as a detector sees it.
 
     Attributes:
-        frames: (num_frames, image_size, image_size, 3) uint8 RGB, the face.
-        mfcc: (steps, num_mfcc) float32; zero from ``valid_steps`` on.
-        valid_steps: MFCC steps that the clip really has: fewer than ``steps`` if it is shorter
-            than the window.
+        frames: (num_frames, image_size, image_size, 3) uint8 RGB, the face or the whole picture.
+        mfcc: (steps, num_mfcc) float32; zero from ``valid_steps`` on, and everywhere without sound.
+        boxes: (num_frames, 4) float32: left, top, width, height of the face's track in pixels of the
+            upright picture, or all of the picture.
+        times_s: (num_frames,) float32, when each frame is shown, from the clip's first frame.
+        valid_steps: MFCC steps that lie in the clip, with or without sound: fewer than ``steps`` if it is
+            shorter than the window.
+        has_audio: the clip has sound in its window.
+        header: what the file says of itself.
     """
 
     frames: NDArray[np.uint8]
     mfcc: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    times_s: NDArray[np.float32]
     valid_steps: int
+    has_audio: bool
+    header: Header
 
 
-@dataclass(frozen=True)
-class ReadClip:
-    """What became of one clip: ``reason`` is empty if its tensors were written."""
-
-    row: int
-    valid_steps: int = 0
-    reason: str = ""
-
-
-def read_clip(path: Path, settings: ClipSettings) -> ClipTensors:
+def read_clip(
+    path: Path,
+    settings: ClipSettings,
+    *,
+    crop: int = 0,
+    num_crops: int = 1,
+    limits: MediaSettings = DEFAULT_LIMITS,
+) -> ClipTensors:
     """Decode, find the face, crop, and compute the MFCC.
+
+    Args:
+        path: a video or an image.
+        settings: how it is read.
+        crop: which of ``num_crops`` disjoint samples of its frames.
+        num_crops: see ``crop``.
+        limits: what the file may claim of itself.
 
     Raises:
         ClipError: the clip cannot be used; the message is the reason.
     """
-    window = read_window(path, num_frames=settings.num_frames, window_s=settings.window_s)
-    track = fill_track(detect_faces(window.frames, min_face=settings.face.min_side))
+    window = read_frames(path, settings, crop=crop, num_crops=num_crops, limits=limits)
+    has_audio = len(window.audio) > 0
+    if settings.require_audio and not has_audio:
+        raise ClipError("no sound in the window" if window.header.has_audio else "no audio track")
     steps = num_steps(settings.window_s)
+    if settings.region == "face":
+        boxes = find_track(window, settings.face)
+        frames = crop_faces(window.frames, boxes, margin=settings.face.margin, size=settings.image_size)
+    else:
+        height, width = window.frames.shape[1:3]
+        boxes = np.tile(np.array([0, 0, width, height], dtype=np.float32), (settings.num_frames, 1))
+        frames = shrink_frames(window.frames, size=settings.image_size)
     return ClipTensors(
-        frames=crop_faces(window.frames, track, margin=settings.face.margin, size=settings.image_size),
-        mfcc=mfcc(window.audio, settings.num_mfcc, steps=steps),
+        frames=frames,
+        mfcc=mfcc(window.audio, settings.num_mfcc, steps=steps)
+        if has_audio
+        else np.zeros((steps, settings.num_mfcc), dtype=np.float32),
+        boxes=boxes,
+        times_s=window.times_s.astype(np.float32),
         valid_steps=min(steps, num_steps(window.valid_s)),
+        has_audio=has_audio,
+        header=window.header,
     )
 
 
-def read_clips(
-    paths: Sequence[Path], settings: ClipSettings, folder: Path, *, num_workers: int
-) -> Iterator[ReadClip]:
-    """Read clips in parallel and write each into its row of the two files in ``folder``.
+def read_frames(
+    path: Path,
+    settings: ClipSettings,
+    *,
+    crop: int = 0,
+    num_crops: int = 1,
+    limits: MediaSettings = DEFAULT_LIMITS,
+) -> Window:
+    """The whole pictures and the sound that `read_clip` starts from; arguments and errors as there."""
+    sampling = Sampling(settings.sampling, settings.every_k, file_seed(path), crop, num_crops)
+    return read_window(
+        path,
+        num_frames=settings.num_frames,
+        window_s=settings.window_s,
+        sampling=sampling,
+        limits=limits,
+    )
 
-    The files must exist; row i belongs to ``paths[i]``, so their bytes do not depend on the number
-    of workers. Memory does not grow with the number of clips.
 
-    Args:
-        paths: the clips.
-        settings: how they are read.
-        folder: holds ``frames.u8`` and ``mfcc.f16``; two levels under the root of the cache.
-        num_workers: processes; 1, or a few clips only: this one.
-
-    Yields:
-        what became of each clip, in the order in which they are done.
+def find_track(window: Window, settings: FaceSettings) -> NDArray[np.float32]:
+    """The face's steady square in every frame, (T, 4) as from `fl.data.faces.fill_track`.
 
     Raises:
-        RequestError: the cache cannot be written.
-        DataError: a worker process died.
+        ClipError: no face, or in too few frames.
     """
-    num_processes = min(num_workers, len(paths) // _MIN_CLIPS_PER_WORKER)
-    if num_processes <= 1:
-        for row in range(len(paths)):
-            yield from _read_chunk([row], [paths[row]], settings, folder)
-        return
-    chunks = [range(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_processes, context, initializer=_obey_parent)
-    try:
-        waiting = [
-            pool.submit(_read_chunk, rows, [paths[r] for r in rows], settings, folder) for rows in chunks
-        ]
-        for done in as_completed(waiting):
-            yield from done.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a process that reads clips died (killed, out of memory, or crashed by a file): "
-            "run again with num_workers 1 to see at which file"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _obey_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it is gone, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _read_chunk(
-    rows: Sequence[int], paths: Sequence[Path], settings: ClipSettings, folder: Path
-) -> list[ReadClip]:
-    done = []
-    for row, path in zip(rows, paths, strict=True):
-        try:
-            clip = read_clip(path, settings)
-        except ClipError as error:
-            done.append(ReadClip(row, reason=str(error)))
-            continue
-        for name, data in ((FRAMES_FILE, clip.frames), (MFCC_FILE, clip.mfcc.astype(np.float16))):
-            # Written, not mapped: a full disk is then an error and not a fatal signal.
-            with writing_to(folder.parent.parent), (folder / name).open("r+b") as file:
-                file.seek(row * data.nbytes)
-                file.write(data.tobytes())
-        done.append(ReadClip(row, clip.valid_steps))
-    return done
+    # A frame that is repeated, as an image's, is looked at once.
+    _, first, place = np.unique(window.times_s, return_index=True, return_inverse=True)
+    single = len(first) == 1
+    found = detect_faces(
+        window.frames[:1] if single else window.frames,
+        min_face=settings.min_side,
+        scale_factor=settings.scale_factor,
+        min_neighbors=settings.min_neighbors,
+    )
+    return fill_track(found[place] if single else found, smoothing=settings.smoothing)

@@ -5,13 +5,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fl.data.clips import Clip
+from fl.data.headers import Header
 from fl.errors import DataError
-from fl.settings import ClipSettings
+from fl.settings import ClipSettings, MediaSettings
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class SkippedClip:
 
     Attributes:
         row: its place in the table that was asked for.
-        file: its path relative to the corpus.
+        file: its path relative to the corpus, printable.
         reason: why.
     """
 
@@ -45,8 +46,28 @@ def from_record(record: dict[str, Any], root: Path) -> Clip:
     return Clip(**{**record, "path": root / record["path"], "fake_periods": periods})
 
 
-def table_digest(clips: Sequence[Clip], settings: ClipSettings, reader_version: int) -> str:
+def printable(path: str) -> str:
+    """A file's name as it can be printed and sent anywhere: what is not UTF-8 becomes a backslash code."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def fill_in(clip: Clip, header: Header) -> Clip:
+    """The clip with length, number of frames and codec (as its quality) where its corpus tells none."""
+    return replace(
+        clip,
+        duration_s=clip.duration_s or header.duration_s,
+        num_frames=clip.num_frames or header.num_frames,
+        quality=clip.quality or header.codec,
+    )
+
+
+def table_digest(
+    clips: Sequence[Clip], settings: ClipSettings, limits: MediaSettings, reader_version: int
+) -> str:
     """SHA-256 over the table, its files' sizes and times of change, the settings and the reader's version.
+
+    The limits count too: they decide which clips a store lacks, so a store that was built under other
+    limits is another store.
 
     Paths count relative to the clips' common folder. Size and time (as in make and git) stand for the
     contents, so that a corpus of any size is known at once; a copied corpus is read again.
@@ -56,7 +77,7 @@ def table_digest(clips: Sequence[Clip], settings: ClipSettings, reader_version: 
     for clip in clips:
         status = clip.path.stat() if clip.path.is_file() else None
         described.append([to_record(clip, root), [status.st_size, status.st_mtime_ns] if status else None])
-    text = json.dumps([reader_version, asdict(settings), described], sort_keys=True)
+    text = json.dumps([reader_version, asdict(settings), asdict(limits), described], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
