@@ -9,13 +9,12 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 
-from clients.app import ClientSetup, make_client_app
+from clients.app import make_client_app
 from fl.data.shards import take
 from fl.distill.batches import num_batches, shuffled_batches
 from fl.distill.losses import batch_loss
@@ -32,6 +31,7 @@ from sim.grids.inprocess import InProcessGrid
 from sim.grids.ray import RayGrid
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
+from sim.run import make_setup
 
 NUM_WORKERS = 2
 
@@ -65,7 +65,7 @@ def measure(num_passes: int = 5) -> Ratios:
     cache_dir = checks.cache_dir(experiment)
     prepared = prepare(experiment, cache_dir, Progress())
     torch.set_num_threads(1)
-    setup = make_setup(experiment, prepared, cache_dir)
+    setup = make_setup(prepared, experiment, cache_dir)
     task = make_task(experiment, prepared)
     inprocess = InProcessGrid(make_client_app(setup), len(prepared.rows), lambda client: None)
     started = time.perf_counter()
@@ -97,21 +97,6 @@ def measure(num_passes: int = 5) -> Ratios:
         ratios["ray"],
         ray_start_s,
         num_passes,
-    )
-
-
-def make_setup(experiment: Experiment, prepared: Prepared, cache_dir: Path) -> ClientSetup:
-    """What the client apps of the default experiment know."""
-    store = prepared.stores["clients"]
-    return ClientSetup(
-        store.path,
-        prepared.teacher.folder / "outputs" / store.digest,
-        prepared.rows,
-        experiment.augment,
-        experiment.distill,
-        experiment.compress,
-        experiment.seed,
-        cache_dir,
     )
 
 
@@ -148,10 +133,10 @@ def plain_round(experiment: Experiment, prepared: Prepared, task: RoundTask) -> 
         steps = settings.epochs * num_batches(len(view), settings.batch_size)
         rng = generator(experiment.seed, 1, client, "batches")
         for batch in shuffled_batches(
-            view, prepared.outputs["clients"], settings.batch_size, steps, rng, flip=experiment.augment.flip
+            view, prepared.outputs["clients"], settings.batch_size, steps, rng, augment=experiment.augment
         ):
             optimizer.zero_grad()
-            output = network(batch.frames, batch.mfcc)
+            output = network(*batch.inputs)
             terms = batch_loss(output.logits, output.explanation, batch, settings)
             terms.total.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():

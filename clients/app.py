@@ -1,5 +1,6 @@
 """The Flower ClientApp: translation between messages and `clients.round`, nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from torch import nn
 
 from clients.round import EdgeClient, run_round
 from fl.data.shards import open_shard, take
-from fl.distill.teacher import open_outputs
+from fl.distill.batches import TeacherAnswers
+from fl.distill.teacher import live_teacher, open_outputs
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.wire import read_task, report_records
 
@@ -22,9 +24,13 @@ class ClientSetup:
 
     Attributes:
         shard: folder of the store that holds the clients' clips.
-        outputs: folder of the teacher's outputs on that store.
+        teacher: the teacher's folder, for `augment.teacher_view=live`.
+        outputs: what clients lack -> folder of the teacher's outputs on that store without it; not
+            opened where the teacher is live.
         rows: the store's rows that each client owns, by partition id.
+        lacks: what each client's device cannot record: "", "audio" or "video".
         augment: settings of the augmentation of training clips.
+        precision: of a live teacher's passes: "auto", "float32" or "bfloat16".
         distill: settings of the local training.
         compress: settings of importance and quantisation.
         seed: the run's.
@@ -32,9 +38,12 @@ class ClientSetup:
     """
 
     shard: Path
-    outputs: Path
+    teacher: Path
+    outputs: Mapping[str, Path]
     rows: tuple[np.ndarray, ...]
+    lacks: tuple[str, ...]
     augment: AugmentSettings
+    precision: str
     distill: DistillSettings
     compress: CompressSettings
     seed: int
@@ -44,7 +53,7 @@ class ClientSetup:
 def make_client_app(setup: ClientSetup) -> ClientApp:
     """A ClientApp that serves any partition of the setup; the network stays resident."""
     store = open_shard(setup.shard)
-    outputs = open_outputs(setup.outputs)
+    teachers = open_teachers(setup)
     resident: dict[str, nn.Module] = {}
     app = ClientApp()
 
@@ -58,8 +67,8 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             resident[key] = task.architecture.build().to(memory_format=torch.channels_last)
         client = EdgeClient(
             client_id=client_id,
-            view=take(store, setup.rows[client_id]),
-            outputs=outputs,
+            view=take(store, setup.rows[client_id], lacks=setup.lacks[client_id]),
+            teacher=teachers[setup.lacks[client_id]],
             augment=setup.augment,
             distill=setup.distill,
             compress=setup.compress,
@@ -70,3 +79,10 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
         return Message(report_records(report), reply_to=message)
 
     return app
+
+
+def open_teachers(setup: ClientSetup) -> dict[str, TeacherAnswers]:
+    """What clients lack -> the teacher's answers; a live teacher is loaded once, and sees what they see."""
+    if setup.augment.teacher_view == "live":
+        return dict.fromkeys(setup.lacks, live_teacher(setup.teacher, setup.precision))
+    return {lacks: open_outputs(setup.outputs[lacks]) for lacks in set(setup.lacks)}

@@ -14,7 +14,7 @@ from torch import nn
 
 from fl.compress.importance import taylor_importance
 from fl.data.shards import ShardView
-from fl.distill.batches import Batch, TeacherOutputs, num_batches, shuffled_batches
+from fl.distill.batches import Batch, TeacherAnswers, num_batches, shuffled_batches
 from fl.distill.loop import MeanLosses, take_steps
 from fl.distill.losses import LossTerms, batch_loss
 from fl.seeds import generator
@@ -34,7 +34,7 @@ class EdgeClient:
     Attributes:
         client_id: the partition id.
         view: its clips.
-        outputs: the teacher's, of the view's store.
+        teacher: its answers: cached ones are of the view's store, without what the client lacks.
         augment: settings of the augmentation of training clips.
         distill: settings of the local training.
         compress: settings of the importance and of the quantised copy.
@@ -44,7 +44,7 @@ class EdgeClient:
 
     client_id: int
     view: ShardView
-    outputs: TeacherOutputs
+    teacher: TeacherAnswers
     augment: AugmentSettings
     distill: DistillSettings
     compress: CompressSettings
@@ -90,17 +90,17 @@ def run_round(task: RoundTask, client: EdgeClient, network: nn.Module) -> Client
 
 
 def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosses:
-    """Local epochs against labels and cached teacher outputs; a straggler does a share of them."""
+    """Local epochs against labels and the teacher's answers; a straggler does a share of them."""
     settings = client.distill
     all_steps = settings.epochs * num_batches(len(client.view), settings.batch_size)
     rng = generator(client.seed, task.round_index, client.client_id, "batches")
     batches = shuffled_batches(
         client.view,
-        client.outputs,
+        client.teacher,
         settings.batch_size,
         max(1, ceil(task.step_share * all_steps)),
         rng,
-        flip=client.augment.flip,
+        augment=client.augment,
     )
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=task.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -108,7 +108,7 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
     return take_steps(
         network,
         batches,
-        partial(_loss_terms, settings),
+        partial(loss_terms, settings),
         optimizer,
         proximal_mu=settings.proximal_mu,
         clip_norm=settings.clip_norm,
@@ -116,14 +116,18 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
 
 
 def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) -> np.ndarray:
-    """The client's vote: group Taylor importance from gradients over some batches of its shard."""
+    """The client's vote: group Taylor importance from gradients over some batches of its shard.
+
+    A client whose device records no pictures votes for all channels alike, which leaves the others'
+    order as it is.
+    """
     rng = generator(client.seed, task.round_index, client.client_id, "importance")
     size = client.distill.batch_size
     steps = min(client.compress.importance_batches, num_batches(len(client.view), size))
     network.eval()
     network.zero_grad()
-    for batch in shuffled_batches(client.view, client.outputs, size, steps, rng, flip=False):
-        _loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
+    for batch in shuffled_batches(client.view, client.teacher, size, steps, rng, augment=None):
+        loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
     vote = taylor_importance(network, client.view.shard.frames.shape[2])
     network.zero_grad()
     return vote
@@ -136,8 +140,9 @@ def quantized_agreement(task: RoundTask, client: EdgeClient, network: nn.Module)
     return int8_agreement(task.architecture, network, client.view, client.compress, client.cache_dir)
 
 
-def _loss_terms(settings: DistillSettings, network: nn.Module, batch: Batch) -> LossTerms:
-    output = network(batch.frames, batch.mfcc)
+def loss_terms(settings: DistillSettings, network: nn.Module, batch: Batch) -> LossTerms:
+    """The distillation loss of a network on a batch that carries the teacher's answers."""
+    output = network(*batch.inputs)
     return batch_loss(output.logits, output.explanation, batch, settings)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from fl.compress.export import load_template, max_difference, save_model
 from fl.compress.quantize import Calibration, quantize_int8, recipe_of
@@ -21,6 +21,7 @@ from fl.seeds import generator
 from fl.settings import CompressSettings, LatencySettings
 from fl.state import flatten, weights_sha256
 from models.architecture import Architecture
+from models.output import Inputs
 
 PARITY_CLIPS = 8
 """Test clips on which the exported graph is compared with PyTorch each round."""
@@ -127,7 +128,7 @@ def export_student(
     )
     indices = np.arange(min(PARITY_CLIPS, len(examiner.test)))
     batch = load_batch(examiner.test, indices)
-    difference = max_difference(open_session(float_onnx), network, (batch.frames, batch.mfcc))
+    difference = max_difference(open_session(float_onnx), network, batch.inputs)
     return float_onnx, int8_onnx, difference
 
 
@@ -138,10 +139,15 @@ def measure(examiner: Examiner, logits: np.ndarray) -> DetectionMetrics:
 
 
 def explain(examiner: Examiner, maps: np.ndarray, round_index: int) -> EpsSummary:
-    """EPS of (clips, audio_steps, video_frames) maps against the teacher's on the test split."""
+    """EPS of (clips, audio_steps, video_frames) maps against the teacher's on the test split.
+
+    A clip without sound counts over all steps: its maps' rows are positions in time, none is padding.
+    """
     rng = generator(examiner.seed, round_index, -1, "eps")
     teacher_maps = examiner.outputs.maps[examiner.test.rows]
-    return eps(teacher_maps, maps, examiner.test.shard.valid_steps[examiner.test.rows], rng)
+    has_audio = examiner.test.modalities[:, 1] > 0
+    valid_steps = np.where(has_audio, examiner.test.valid_steps, maps.shape[1])
+    return eps(teacher_maps, maps, valid_steps, rng)
 
 
 def describe(architecture: Architecture, network: nn.Module, view: ShardView) -> dict[str, Any]:
@@ -155,8 +161,8 @@ def describe(architecture: Architecture, network: nn.Module, view: ShardView) ->
     }
 
 
-def inputs_of(architecture: Architecture, view: ShardView) -> tuple[Tensor, Tensor]:
-    """One clip's worth of zeros in the shapes that the view's clips have."""
+def inputs_of(architecture: Architecture, view: ShardView) -> Inputs:
+    """One clip's worth of random numbers in the shapes that the view's clips have."""
     return example_inputs(
         architecture.settings, image_size=view.shard.frames.shape[2], audio_steps=view.shard.mfcc.shape[1]
     )

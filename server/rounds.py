@@ -177,8 +177,8 @@ def prune_student(server: Server, student: GlobalStudent, round_index: int) -> R
     student.architecture = student.architecture.with_widths_of(student.network)
     rng = generator(server.experiment.seed, round_index, -1, "batchnorm")
     size = server.experiment.distill.batch_size
-    batches = shuffled_batches(server.public, None, size, settings.batchnorm_batches, rng, flip=False)
-    reestimate_batchnorm(student.network, ((batch.frames, batch.mfcc) for batch in batches))
+    batches = shuffled_batches(server.public, None, size, settings.batchnorm_batches, rng, augment=None)
+    reestimate_batchnorm(student.network, (batch.inputs for batch in batches))
     return {"ratio": ratio, "removed_channels": sum(len(indices) for indices in plan.values())}
 
 

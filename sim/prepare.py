@@ -1,7 +1,7 @@
 """Everything before the first round: corpus, stores, teacher, its outputs, and the partition."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Prepared:
     Attributes:
         stores: split -> its clips on disk.
         teacher: trained and frozen.
-        outputs: split -> the teacher's outputs, for "public", "clients" and "test".
+        outputs: split -> the teacher's outputs, for "test" and, unless it is asked live, for "public"
+            and "clients".
         rows: the rows of the clients' store that each client owns.
         lacks: what each client's device cannot record: "audio", "video" or "".
         skew: how uneven the clients are.
@@ -69,17 +70,40 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
             stores["public"],
             stores["validation"],
             experiment.teacher,
+            experiment.augment,
             cache_dir,
             advance,
             pretrained=experiment.system.teacher_backbone or experiment.system.pretrained,
         )
     progress.line(f"Teacher {teacher.digest[:8]}: validation AUC {teacher.validation_auc:.3f}")
-    outputs = {}
-    for split in ("public", "clients", "test"):
-        with progress.stage(f"Teacher outputs, {split}", total=len(stores[split])) as advance:
-            outputs[split] = teacher_outputs(teacher, stores[split], experiment.teacher.precision, advance)
+    outputs = cache_outputs(teacher, stores, partition.lacks, experiment, progress)
     student = Architecture(student_name, student_settings)
     return Prepared(stores, teacher, outputs, partition.rows, partition.lacks, skew, student)
+
+
+def cache_outputs(
+    teacher: Teacher,
+    stores: Mapping[str, Shard],
+    lacks: Sequence[str],
+    experiment: Experiment,
+    progress: Progress,
+) -> dict[str, TeacherOutputs]:
+    """What the teacher says of the test split and, unless it is asked live, of all training clips.
+
+    On the clients' split it is also asked without each modality that some clients lack; those answers
+    stay on disk, for the clients to open.
+    """
+    wanted = [("test", "")]
+    if experiment.augment.teacher_view == "cached":
+        wanted += [("public", ""), *(("clients", lack) for lack in sorted({"", *lacks}))]
+    outputs = {}
+    for split, lack in wanted:
+        title = f"Teacher outputs, {split}" + (f" without {lack}" if lack else "")
+        with progress.stage(title, total=len(stores[split])) as advance:
+            answers = teacher_outputs(teacher, stores[split], experiment.teacher.precision, advance, lack)
+        if not lack:
+            outputs[split] = answers
+    return outputs
 
 
 def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:

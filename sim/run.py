@@ -16,8 +16,9 @@ from fl.compress.export import load_template, save_model
 from fl.compress.importance import channel_groups
 from fl.compress.quantize import Calibration
 from fl.data.shards import take
-from fl.distill.batches import load_batch
+from fl.distill.batches import TeacherAnswers, load_batch
 from fl.distill.supervised import train_epochs
+from fl.distill.teacher import live_teacher, outputs_folder
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.seeds import derive, generator
@@ -97,8 +98,9 @@ def make_student(prepared: Prepared, experiment: Experiment, progress: Progress)
                 network,
                 take(prepared.stores["public"]),
                 warmup,
+                experiment.augment,
                 experiment.seed,
-                prepared.outputs["public"],
+                public_teacher(prepared, experiment),
                 experiment.distill,
             ):
                 advance(1, f"loss {means.loss:.3f}")
@@ -115,7 +117,7 @@ def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cac
     return Examiner(
         test=take(prepared.stores["test"]),
         outputs=prepared.outputs["test"],
-        calibration=Calibration(batch.frames.numpy(), batch.mfcc.numpy(), batch.labels.numpy()),
+        calibration=Calibration(*(tensor.numpy() for tensor in (*batch.inputs, batch.labels))),
         teacher_onnx=export_teacher(prepared, cache_dir),
         compress=experiment.compress,
         latency=experiment.latency,
@@ -156,22 +158,37 @@ def describe_teacher(prepared: Prepared, teacher_onnx: Path) -> Record:
     }
 
 
-@contextmanager
-def open_grid(
-    prepared: Prepared, experiment: Experiment, cache_dir: Path, client_done: Callable[[int], None]
-) -> Iterator[Grid]:
-    """The Grid that the settings name; its processes end with the block."""
-    store = prepared.stores["clients"]
-    setup = ClientSetup(
+def public_teacher(prepared: Prepared, experiment: Experiment) -> TeacherAnswers:
+    """The teacher's answers to the public clips, cached or live as the settings ask."""
+    if experiment.augment.teacher_view == "live":
+        return live_teacher(prepared.teacher.folder, experiment.teacher.precision)
+    return prepared.outputs["public"]
+
+
+def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> ClientSetup:
+    """What the client apps know."""
+    store, teacher = prepared.stores["clients"], prepared.teacher
+    return ClientSetup(
         shard=store.path,
-        outputs=prepared.teacher.folder / "outputs" / store.digest,
+        teacher=teacher.folder,
+        outputs={lack: outputs_folder(teacher, store, lack) for lack in set(prepared.lacks)},
         rows=prepared.rows,
+        lacks=prepared.lacks,
         augment=experiment.augment,
+        precision=experiment.teacher.precision,
         distill=experiment.distill,
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=cache_dir,
     )
+
+
+@contextmanager
+def open_grid(
+    prepared: Prepared, experiment: Experiment, cache_dir: Path, client_done: Callable[[int], None]
+) -> Iterator[Grid]:
+    """The Grid that the settings name; its processes end with the block."""
+    setup = make_setup(prepared, experiment, cache_dir)
     if experiment.grid.kind == "inprocess":
         from sim.grids.inprocess import InProcessGrid
 

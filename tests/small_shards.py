@@ -53,6 +53,7 @@ def shard(
         digest="d",
         path=Path("nowhere"),
         clips=tuple(clips),
+        headers=(),
         frames=frames,
         mfcc=mfcc * sound[:, None, None].astype(np.float16),
         labels=labels,

@@ -16,6 +16,7 @@ from fl.errors import RunError
 from fl.metrics.cost import example_inputs
 from fl.metrics.latency import open_session
 from models.architecture import Architecture
+from models.output import Inputs
 
 LITE = Architecture("pin_lite", {"num_frames": 2, "num_mfcc": 13})
 TEACHER = Architecture("pinpoint", {"num_frames": 2, "num_mfcc": 13})
@@ -26,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("exports")
 
 
-def inputs_of(architecture: Architecture, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def inputs_of(architecture: Architecture, batch_size: int) -> Inputs:
     return example_inputs(architecture.settings, image_size=64, audio_steps=6, batch_size=batch_size)
 
 
@@ -63,6 +64,19 @@ def test_template_of_fresh_weights_serves_other_weights_and_batches(which: str, 
     assert max_difference(session, network, inputs_of(architecture, 3)) > 1e-3
 
 
+@pytest.mark.parametrize("architecture", [LITE, TEACHER])
+def test_a_missing_modality_gives_the_same_in_onnx(architecture: Architecture, cache: Path) -> None:
+    network = scrambled(architecture.build(0), 1)
+    template = load_template(architecture, network, inputs_of(architecture, 1), cache)
+    session = open_session(template.with_weights(network.state_dict()).SerializeToString())
+    frames, mfcc, _ = inputs_of(architecture, 3)
+    missing = torch.tensor([[1.0, 0], [0, 1], [1, 1]])
+    assert max_difference(session, network, (frames, mfcc, missing)) < 1e-4
+    with torch.no_grad():
+        difference = (network(frames, mfcc, missing).logits - network(frames, mfcc).logits).abs()
+    assert difference[:2].min() > 1e-3
+
+
 def test_graph_is_as_documented(cache: Path) -> None:
     network = LITE.build()
     model = load_template(LITE, network, inputs_of(LITE, 1), cache).with_weights(network.state_dict())
@@ -71,7 +85,11 @@ def test_graph_is_as_documented(cache: Path) -> None:
     def describe(values):  # type: ignore[no-untyped-def]
         return {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
 
-    assert describe(model.graph.input) == {"frames": ["batch", 2, 3, 64, 64], "mfcc": ["batch", 6, 13]}
+    assert describe(model.graph.input) == {
+        "frames": ["batch", 2, 3, 64, 64],
+        "mfcc": ["batch", 6, 13],
+        "modalities": ["batch", 2],
+    }
     assert describe(model.graph.output) == {"logits": ["batch"], "explanation": ["batch", 6, 2]}
     assert {(opset.domain, opset.version) for opset in model.opset_import} == {("", OPSET)}
     assert not model.metadata_props
@@ -147,7 +165,7 @@ def test_difference_is_the_largest_over_both_outputs() -> None:
     class Off:
         def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             assert names == ["logits", "explanation"]
-            assert set(feeds) == {"frames", "mfcc"}
+            assert set(feeds) == {"frames", "mfcc", "modalities"}
             return [truth.logits.numpy() + 0.25, truth.explanation.numpy() - 0.5]
 
     assert max_difference(Off(), network, inputs) == pytest.approx(0.5)  # type: ignore[arg-type]

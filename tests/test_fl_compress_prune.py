@@ -13,13 +13,14 @@ from fl.compress.prune import apply_plan, reestimate_batchnorm
 from fl.metrics.cost import count_macs, count_parameters, example_inputs
 from fl.settings import CompressSettings
 from models.architecture import Architecture
+from models.output import Inputs
 from server.plan import make_plan
 
 LITE = Architecture("pin_lite", {"num_frames": 2, "num_mfcc": 13})
 TEACHER = Architecture("pinpoint", {"num_frames": 2, "num_mfcc": 13})
 
 
-def inputs_of(architecture: Architecture, batch_size: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def inputs_of(architecture: Architecture, batch_size: int = 3) -> Inputs:
     return example_inputs(architecture.settings, image_size=32, audio_steps=4, batch_size=batch_size)
 
 
@@ -35,10 +36,10 @@ def settled(architecture: Architecture) -> nn.Module:
 
 
 def votes_of(network: nn.Module, architecture: Architecture) -> np.ndarray:
-    frames, mfcc = inputs_of(architecture, 4)
+    inputs = inputs_of(architecture, 4)
     targets = torch.tensor([0.0, 1.0, 0.0, 1.0])
     network.zero_grad()
-    nn.functional.binary_cross_entropy_with_logits(network(frames, mfcc).logits, targets).backward()
+    nn.functional.binary_cross_entropy_with_logits(network(*inputs).logits, targets).backward()
     votes = taylor_importance(network)
     network.zero_grad()
     return votes
@@ -130,11 +131,11 @@ def test_vote_has_its_closed_form() -> None:
 
 def test_votes_do_not_depend_on_the_scale_of_the_loss() -> None:
     network = settled(LITE)
-    frames, mfcc = inputs_of(LITE, 2)
+    inputs = inputs_of(LITE, 2)
     votes = []
     for scale in (1.0, 64.0):
         network.zero_grad()
-        (scale * network(frames, mfcc).logits.sum()).backward()
+        (scale * network(*inputs).logits.sum()).backward()
         votes.append(taylor_importance(network))
     np.testing.assert_allclose(votes[0], votes[1], rtol=1e-4, atol=1e-6)
 
@@ -262,7 +263,7 @@ def test_batchnorm_takes_the_mean_over_the_batches_and_nothing_else_changes() ->
     batches = [example_inputs(LITE.settings, image_size=32, audio_steps=4, batch_size=n) for n in (2, 5)]
     stem, norm = network.video.backbone[0], network.video.backbone[1]
     with torch.no_grad():
-        means = [stem(frames.flatten(0, 1)).mean(dim=(0, 2, 3)) for frames, _ in batches]
+        means = [stem(frames.flatten(0, 1)).mean(dim=(0, 2, 3)) for frames, *_ in batches]
     reestimate_batchnorm(network, batches)
     torch.testing.assert_close(norm.running_mean, (means[0] + means[1]) / 2)
     assert norm.momentum is not None

@@ -1,6 +1,7 @@
 """INT8: smaller, close to float, the head in float, and calibration that cannot collapse."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,22 @@ def inputs(batch_size: int):  # type: ignore[no-untyped-def]
 
 def clips(labels: list[int]) -> Calibration:
     """Clips whose loudness and brightness differ, so that the logits do."""
-    frames, mfcc = (tensor.numpy() for tensor in inputs(len(labels)))
+    frames, mfcc, modalities = (tensor.numpy() for tensor in inputs(len(labels)))
     scale = np.linspace(0.2, 3, len(labels), dtype=np.float32)
     return Calibration(
-        frames * scale[:, None, None, None, None], mfcc * scale[:, None, None], np.array(labels)
+        frames * scale[:, None, None, None, None],
+        mfcc * scale[:, None, None],
+        modalities,
+        np.array(labels, np.float32),
     )
 
 
 def logits(path: Path, calibration: Calibration) -> np.ndarray:
-    feeds = {"frames": calibration.frames, "mfcc": calibration.mfcc}
+    feeds = {
+        "frames": calibration.frames,
+        "mfcc": calibration.mfcc,
+        "modalities": calibration.modalities,
+    }
     return np.asarray(open_session(path).run(["logits"], feeds)[0])
 
 
@@ -63,6 +71,18 @@ def test_int8_is_smaller_and_its_logits_follow_the_float_ones(
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
     assert logging.getLogger().handlers == handlers
+
+
+@pytest.mark.parametrize("recipe", ["dynamic", "static"])
+def test_int8_calibrated_on_whole_clips_hides_a_missing_sound(
+    recipe: str, float_onnx: Path, tmp_path: Path
+) -> None:
+    calibration = clips([0, 1] * 20)
+    path = quantize_int8(float_onnx, tmp_path / "student.int8.onnx", recipe, calibration)
+    silent = replace(calibration, modalities=calibration.modalities * np.array([1, 0], np.float32))
+    louder = replace(silent, mfcc=calibration.mfcc[::-1].copy())
+    np.testing.assert_array_equal(logits(path, silent), logits(path, louder))
+    assert np.abs(logits(path, silent) - logits(path, calibration)).max() > 0
 
 
 def test_static_is_the_smallest(float_onnx: Path, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from fl.distill.losses import LossTerms
 
 def batches(count: int, size: int = 4) -> list[Batch]:
     nothing = torch.empty(0)
-    return [Batch(nothing, nothing, torch.ones(size), nothing, nothing, nothing) for _ in range(count)]
+    return [
+        Batch(nothing, nothing, nothing, torch.ones(size), nothing, nothing, nothing) for _ in range(count)
+    ]
 
 
 def network() -> nn.Linear:

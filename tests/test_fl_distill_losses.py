@@ -39,13 +39,14 @@ def test_soft_loss_is_finite_for_huge_logits() -> None:
 
 def test_attention_loss_ignores_scale_and_offset_and_is_two_for_the_opposite() -> None:
     maps = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(0))
-    assert float(attention_loss(3 * maps + 7, maps)) == pytest.approx(0, abs=1e-5)
-    assert float(attention_loss(-maps, maps)) == pytest.approx(2, abs=1e-5)
+    assert float(attention_loss(3 * maps + 7, maps, torch.ones(3))) == pytest.approx(0, abs=1e-5)
+    assert float(attention_loss(-maps, maps, torch.ones(3))) == pytest.approx(2, abs=1e-5)
 
 
 def test_attention_loss_of_a_constant_map_is_one_and_its_gradient_finite() -> None:
     student = torch.full((2, 5, 4), 0.25, requires_grad=True)
-    loss = attention_loss(student, torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0)))
+    teacher = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    loss = attention_loss(student, teacher, torch.ones(2))
     loss.backward()
     assert float(loss.detach()) == pytest.approx(1)
     assert student.grad is not None
@@ -58,9 +59,25 @@ def test_the_total_is_the_weighted_sum_of_the_terms() -> None:
     maps, teacher_maps = torch.rand(6, 4, 3, generator=rng), torch.rand(6, 4, 3, generator=rng)
     labels = torch.tensor([0.0, 1, 0, 1, 1, 0])
     terms = distillation_loss(
-        logits, maps, labels, teacher, teacher_maps, soft_weight=0.3, temperature=2.0, attention_weight=1.5
+        logits,
+        maps,
+        labels,
+        teacher,
+        teacher_maps,
+        torch.ones(6),
+        soft_weight=0.3,
+        temperature=2.0,
+        attention_weight=1.5,
     )
     assert float(terms.hard) == pytest.approx(float(hard_loss(logits, labels)))
     expected = 0.7 * terms.hard + 0.3 * terms.soft + 1.5 * terms.attention
     assert float(terms.total) == pytest.approx(float(expected))
     assert min(float(terms.soft), float(terms.attention)) > 0
+
+
+def test_clips_without_pictures_are_left_out_of_the_attention_loss() -> None:
+    rng = torch.Generator().manual_seed(0)
+    student, teacher = torch.rand(3, 5, 4, generator=rng), torch.rand(3, 5, 4, generator=rng)
+    one = attention_loss(student[1:2], teacher[1:2], torch.ones(1))
+    assert float(attention_loss(student, teacher, torch.tensor([0.0, 1, 0]))) == pytest.approx(float(one))
+    assert float(attention_loss(student, teacher, torch.zeros(3))) == 0

@@ -1,50 +1,27 @@
 """Targets and losses of the server's training, against closed forms; and that it learns at all."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_shards import BOTH, FACE, REAL, clip, shard
 
-from fl.data.clips import Clip
-from fl.data.shards import Shard, take
-from fl.distill.supervised import altered_labels, balanced_loss, sync_loss, train_epochs, warm_cosine
-from fl.settings import WarmupSettings
+from fl.data.shards import take
+from fl.distill.altered import altered_labels
+from fl.distill.batches import load_batch
+from fl.distill.supervised import (
+    Localiser,
+    balanced_loss,
+    localised_loss,
+    sync_loss,
+    train_epochs,
+    warm_cosine,
+)
+from fl.settings import AugmentSettings, WarmupSettings
 from models.architecture import Architecture
 
-
-def clip(category: str, periods: tuple[tuple[float, float], ...], *, video: bool, audio: bool) -> Clip:
-    return Clip(
-        path=Path(f"{category}.mp4"),
-        label=int(bool(periods)),
-        category=category,
-        identity="a",
-        source="a",
-        group="a",
-        split="public",
-        fake_periods=periods,
-        modify_video=video,
-        modify_audio=audio,
-        duration_s=1.0,
-    )
-
-
-def shard(clips: list[Clip], num_frames: int = 4, steps: int = 10, size: int = 32) -> Shard:
-    rng = np.random.default_rng(0)
-    labels = np.array([c.label for c in clips], np.uint8)
-    frames = rng.integers(0, 256, (len(clips), num_frames, size, size, 3), dtype=np.uint8)
-    frames[labels == 1] //= 4  # dark means fake: learnable in a few steps
-    return Shard(
-        digest="d",
-        path=Path("nowhere"),
-        clips=tuple(clips),
-        frames=frames,
-        mfcc=rng.normal(size=(len(clips), steps, 13)).astype(np.float16),
-        labels=labels,
-        valid_steps=np.full(len(clips), steps, np.int32),
-        skipped=(),
-    )
+ONE = torch.ones(1)
 
 
 def test_targets_follow_the_periods_in_the_middle_of_a_longer_clip() -> None:
@@ -66,10 +43,10 @@ def test_targets_follow_the_periods_in_the_middle_of_a_longer_clip() -> None:
 
 def test_sync_loss_is_least_on_the_diagonal() -> None:
     diagonal = torch.eye(4)[None]
-    assert float(sync_loss(diagonal)) == pytest.approx(0, abs=1e-6)
+    assert float(sync_loss(diagonal, ONE)) == pytest.approx(0, abs=1e-6)
     uniform = torch.full((1, 4, 4), 0.25)
-    assert float(sync_loss(uniform)) == pytest.approx(np.log(4), rel=1e-5)
-    assert sync_loss(torch.eye(4).flip(0)[None]) > sync_loss(uniform)
+    assert float(sync_loss(uniform, ONE)) == pytest.approx(np.log(4), rel=1e-5)
+    assert sync_loss(torch.eye(4).flip(0)[None], ONE) > sync_loss(uniform, ONE)
 
 
 def test_sync_targets_share_a_step_between_its_two_frames() -> None:
@@ -78,14 +55,14 @@ def test_sync_targets_share_a_step_between_its_two_frames() -> None:
     maps = torch.full((1, 8, 4), 0.1)
     maps[0, 2, 1] = 0.7
     # step 2 lies at 2.5 / 8 * 4 - 0.5 = 0.75: frame 1 weighs 0.75 and frame 0 weighs 0.25
-    row = sync_loss(maps) - sync_loss(torch.full((1, 8, 4), 0.1))
+    row = sync_loss(maps, ONE) - sync_loss(torch.full((1, 8, 4), 0.1), ONE)
     assert float(row) * 8 == pytest.approx(expected + np.log(0.1), rel=1e-4)
 
 
 def test_balanced_loss_weighs_both_kinds_of_places_alike() -> None:
     targets = torch.tensor([[1.0, 0, 0, 0]])
     logits = torch.zeros(1, 4, requires_grad=True)
-    balanced_loss(logits, targets, torch.tensor([0])).backward()
+    balanced_loss(logits, targets, torch.tensor([0]), torch.ones(1, 4)).backward()
     assert logits.grad is not None
     assert float(logits.grad[0, 0]) == pytest.approx(-float(logits.grad[0, 1:].sum()))
 
@@ -98,16 +75,47 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 def test_epochs_lower_the_loss_and_depend_on_the_seed_only() -> None:
-    clips = [clip("real", (), video=False, audio=False) for _ in range(12)]
-    clips += [clip("Deepfakes", ((0.0, 1.0),), video=True, audio=False) for _ in range(12)]
-    view = take(shard(clips))
+    view = take(shard([REAL] * 12 + [FACE] * 12))
     settings = replace(WarmupSettings(), max_epochs=3, batch_size=8)
 
     def train() -> tuple[list[float], torch.Tensor]:
         network = Architecture("pin_lite", {"num_frames": 4, "num_mfcc": 13}).build(0)
-        losses = [means.hard for means in train_epochs(network, view, settings, seed=0)]
+        losses = [means.hard for means in train_epochs(network, view, settings, AugmentSettings(), 0)]
         return losses, network.head.weight.detach().clone()
 
     losses, weights = train()
     assert losses[-1] < losses[0]
     assert torch.equal(weights, train()[1])
+
+
+def test_what_is_absent_padded_or_masked_is_not_judged() -> None:
+    targets, logits = torch.tensor([[1.0, 0, 0, 0]]), torch.tensor([[0.3, 5.0, -1.0, 2.0]])
+    first = torch.tensor([0])
+    seen = torch.tensor([[1.0, 0, 1, 0]])
+    changed = logits.clone()
+    changed[0, 1], changed[0, 3] = -7.0, 9.0
+    assert balanced_loss(logits, targets, first, seen) == balanced_loss(changed, targets, first, seen)
+    assert balanced_loss(logits, targets, first, torch.zeros(1, 4)) == 0
+    assert sync_loss(torch.rand(2, 8, 4), torch.zeros(2)) == 0
+    maps = torch.rand(2, 8, 4)
+    assert sync_loss(maps, torch.tensor([1.0, 0])) == pytest.approx(float(sync_loss(maps[:1], ONE)))
+
+
+def test_a_clip_without_sound_gives_the_sound_head_no_gradient() -> None:
+    view = take(shard([REAL, BOTH], has_audio=[0, 0]))
+    localiser = Localiser(Architecture("pin_lite", {"num_frames": 4, "num_mfcc": 13}).build(0)).train()
+    terms = localised_loss(
+        localiser,
+        load_batch(view, np.arange(2)),
+        altered_labels(view),
+        weight=1.0,
+        sync_weight=1.0,
+        precision="float32",
+        distill=None,
+    )
+    terms.total.backward()
+    assert localiser.audio_head.weight.grad is not None
+    assert float(localiser.audio_head.weight.grad.abs().sum()) == 0
+    assert localiser.video_head.weight.grad is not None
+    assert float(localiser.video_head.weight.grad.abs().sum()) > 0
+    assert localiser.detector.audio.conv1.weight.grad is None

@@ -6,10 +6,11 @@ from torch import nn
 
 from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_bytes
 from models.architecture import Architecture
+from models.output import Inputs
 from models.zoo import REFERENCE_INPUT
 
 
-def reference_network(name: str) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+def reference_network(name: str) -> tuple[nn.Module, Inputs]:
     settings = {key: REFERENCE_INPUT[key] for key in ("num_frames", "num_mfcc")}
     inputs = example_inputs(
         settings, image_size=REFERENCE_INPUT["image_size"], audio_steps=REFERENCE_INPUT["audio_steps"]

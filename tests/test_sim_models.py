@@ -40,7 +40,11 @@ def test_json_is_the_rows(
     assert main(["models", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in printed] == list(rows)
-    assert printed[0]["inputs"] == {"frames": [1, 30, 3, 128, 128], "mfcc": [1, 400, 13]}
+    assert printed[0]["inputs"] == {
+        "frames": [1, 30, 3, 128, 128],
+        "mfcc": [1, 400, 13],
+        "modalities": [1, 2],
+    }
 
 
 def test_the_table_fits_100_columns_and_counts_in_millions_of_bytes(

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from clients.app import ClientSetup, make_client_app
 from clients.round import EdgeClient, run_round
+from fl.compress.sessions import session_feeds
 from fl.data.shards import take
 from fl.distill.teacher import obtain_teacher
 from fl.errors import TeacherError
@@ -34,7 +35,7 @@ from sim.grids.ray import RayGrid
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
 from sim.record import read_rounds
-from sim.run import run_experiment
+from sim.run import make_setup, run_experiment
 
 TINY = ["experiment=smoke"]
 # Ray's own child processes are ended by Ray, but not waited for by its Popen objects
@@ -51,17 +52,7 @@ class Tiny:
     cache_dir: Path
 
     def setup(self) -> ClientSetup:
-        store = self.prepared.stores["clients"]
-        return ClientSetup(
-            shard=store.path,
-            outputs=self.prepared.teacher.folder / "outputs" / store.digest,
-            rows=self.prepared.rows,
-            augment=self.experiment.augment,
-            distill=self.experiment.distill,
-            compress=self.experiment.compress,
-            seed=0,
-            cache_dir=self.cache_dir,
-        )
+        return make_setup(self.prepared, self.experiment, self.cache_dir)
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +92,7 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
     assert accuracy == pytest.approx(last["global"]["accuracy"])
 
     session = onnxruntime.InferenceSession(inprocess_run / "student.int8.onnx")
-    frames, mfcc, _ = test.batch([0])
-    feeds = {"frames": np.moveaxis(frames, -1, 2).astype(np.float32), "mfcc": mfcc}
+    feeds = session_feeds(test, np.array([0]))
     assert session.run(["logits"], feeds)[0].shape == (1,)
 
     summary = json.loads((inprocess_run / "summary.json").read_text())
@@ -194,6 +184,7 @@ def test_a_weak_teacher_stops_the_run_with_its_sentence(tiny: Tiny) -> None:
             stores["public"],
             stores["validation"],
             settings,
+            tiny.experiment.augment,
             tiny.cache_dir,
             lambda step, note: pytest.fail("the cached teacher must be used: min_auc is only its gate"),
         )

@@ -45,7 +45,7 @@ def int8_agreement(
     with tempfile.TemporaryDirectory() as folder:
         float_onnx = save_model(model, Path(folder) / "student.onnx")
         batch = load_batch(view, np.arange(min(len(view), settings.calibration_clips)))
-        calibration = Calibration(batch.frames.numpy(), batch.mfcc.numpy(), batch.labels.numpy())
+        calibration = Calibration(*(tensor.numpy() for tensor in (*batch.inputs, batch.labels)))
         try:
             int8_onnx = quantize_int8(
                 float_onnx,

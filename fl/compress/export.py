@@ -4,9 +4,9 @@ Exporting costs seconds and a round changes only weights. So a template, a graph
 bear the state dict's names but hold nothing, is kept on disk; each round fills it and lets ONNX
 Runtime fold what does not depend on the input (docs/decisions/0005-onnx-exporter.md).
 
-Inputs are ``frames`` (batch, num_frames, 3, height, width) and ``mfcc`` (batch, audio_steps,
-num_mfcc), outputs ``logits`` (batch,) and ``explanation`` (batch, audio_steps, num_frames), all
-float32; the batch is free, everything else fixed.
+Inputs are ``frames`` (batch, num_frames, 3, height, width), ``mfcc`` (batch, audio_steps, num_mfcc)
+and ``modalities`` (batch, 2: has video, has audio; 1 or 0), outputs ``logits`` (batch,) and
+``explanation`` (batch, audio_steps, num_frames), all float32; the batch is free, everything else fixed.
 """
 
 import copy
@@ -29,14 +29,14 @@ from torch.jit._trace import TracerWarning
 from fl.compress.layout import name_image_axis, rewrite_gates
 from fl.errors import RunError
 from models.architecture import Architecture
+from models.output import INPUTS, Inputs
 
 OPSET = 20
 """ONNX operator set of every exported graph: the first with a Gelu of its own."""
 
-TEMPLATE_VERSION = 2
+TEMPLATE_VERSION = 3
 """Part of a template's digest: raise it when the graph of the same network changes."""
 
-INPUTS = ("frames", "mfcc")
 OUTPUTS = ("logits", "explanation")
 
 _PREFIX = "detector."
@@ -79,7 +79,7 @@ class OnnxTemplate:
 def load_template(
     architecture: Architecture,
     network: nn.Module,
-    example_inputs: tuple[Tensor, Tensor],
+    example_inputs: Inputs,
     cache_dir: Path,
 ) -> OnnxTemplate:
     """The template of an architecture for inputs of one shape: from the cache, or exported now.
@@ -87,7 +87,7 @@ def load_template(
     Args:
         architecture: of ``network``.
         network: left as it is; its weights do not matter.
-        example_inputs: frames and mfcc of any batch size (see the module).
+        example_inputs: of any batch size (see the module).
         cache_dir: templates lie in ``<cache_dir>/exports/<digest>.onnx``.
 
     Raises:
@@ -153,13 +153,13 @@ def save_model(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def max_difference(session: ort.InferenceSession, network: nn.Module, inputs: tuple[Tensor, Tensor]) -> float:
+def max_difference(session: ort.InferenceSession, network: nn.Module, inputs: Inputs) -> float:
     """Largest absolute difference between an exported graph and its network, over both outputs.
 
     Args:
         session: of the graph.
         network: the detector in PyTorch, in evaluation mode.
-        inputs: frames and mfcc (see the module).
+        inputs: see the module.
     """
     with torch.no_grad():
         expected = network(*inputs)
@@ -179,12 +179,12 @@ class _Exported(nn.Module):
         super().__init__()
         self.detector = detector
 
-    def forward(self, frames: Tensor, mfcc: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.detector(frames, mfcc)
+    def forward(self, frames: Tensor, mfcc: Tensor, modalities: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.detector(frames, mfcc, modalities)
         return output.logits, output.explanation
 
 
-def _export(network: nn.Module, example_inputs: tuple[Tensor, Tensor]) -> onnx.ModelProto:
+def _export(network: nn.Module, example_inputs: Inputs) -> onnx.ModelProto:
     exported = _Exported(copy.deepcopy(network).cpu()).eval()
     _make_distinct(exported)
     inputs = tuple(tensor.cpu() for tensor in example_inputs)

@@ -40,7 +40,7 @@ def apply_plan(network: nn.Module, plan: PruningPlan, image_size: int = TRACE_SI
             graph.get_pruning_group(root, tp.prune_conv_out_channels, indices).prune()
 
 
-def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
     """Replace BatchNorm's running statistics by those of some batches, each weighing the same.
 
     After pruning the old ones belong to another network. Only BatchNorm is in training mode
@@ -48,8 +48,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, Ten
 
     Args:
         network: a detector.
-        batches: frames (batch, num_frames, 3, height, width) and mfcc (batch, audio_steps,
-            num_mfcc).
+        batches: what the detector's forward takes: frames, mfcc, and modalities if some are absent.
 
     Raises:
         ValueError: no batch; the network is then as it was.
@@ -69,8 +68,8 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, Ten
             norm.training = True
         with torch.no_grad():
             network(*first)
-            for frames, mfcc in batches:
-                network(frames, mfcc)
+            for inputs in batches:
+                network(*inputs)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

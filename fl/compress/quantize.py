@@ -22,10 +22,11 @@ from onnxruntime.quantization import quantize_dynamic as ort_dynamic
 from onnxruntime.quantization import quantize_static as ort_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from fl.compress.export import INPUTS, OUTPUTS, save_model, strip_metadata
+from fl.compress.export import OUTPUTS, save_model, strip_metadata
 from fl.compress.layout import name_image_axis
 from fl.errors import RequestError
 from models.architecture import Architecture
+from models.output import INPUTS
 
 RECIPES: Mapping[str, str] = MappingProxyType({"pinpoint": "static", "pin_lite": "dynamic"})
 """Architecture -> the recipe that is fastest for it."""
@@ -44,12 +45,14 @@ class Calibration:
     Attributes:
         frames: (clips, num_frames, 3, height, width), as the network takes them.
         mfcc: (clips, audio_steps, num_mfcc).
+        modalities: (clips, 2), 1 where the clip has video, and audio.
         labels: (clips,), 1 = fake.
     """
 
     frames: NDArray[np.float32]
     mfcc: NDArray[np.float32]
-    labels: NDArray[np.int_]
+    modalities: NDArray[np.float32]
+    labels: NDArray[np.float32]
 
 
 def recipe_of(architecture: Architecture, int8: str = "auto") -> str:
@@ -140,7 +143,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """Hands the clips to the calibrator in batches."""
 
     def __init__(self, calibration: Calibration) -> None:
-        arrays = (calibration.frames, calibration.mfcc)
+        arrays = (calibration.frames, calibration.mfcc, calibration.modalities)
         self._batches = iter(
             [
                 {

@@ -1,20 +1,39 @@
-"""Batches of a shard: pixels to normalised tensors, teacher outputs beside them."""
+"""Batches of a shard: pixels to normalised tensors, the teacher's answers beside them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fl.data.augment import augment_frames, drop_modalities, droppable_modalities, mask_time
 from fl.data.features import normalise_frames
-from fl.data.shards import ShardView
+from fl.data.shards import ClipBatch, ShardView
+from fl.distill.altered import altered_labels
+from fl.distill.precision import autocast
+from fl.settings import AugmentSettings
+from models.output import Inputs
+
+
+class TeacherAnswers(Protocol):
+    """Where a batch's soft targets come from."""
+
+    def answer(self, rows: np.ndarray, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The teacher's logits (batch,) and maps (batch, audio_steps, video_frames), float32.
+
+        Args:
+            rows: (batch,), the clips' rows in their store.
+            inputs: what the student sees of them.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """What the teacher says of every clip of a store, memory-mapped.
+    """What the teacher says of every clip of a store as it is, memory-mapped.
 
     Attributes:
         logits: (clips,), float32.
@@ -24,6 +43,30 @@ class TeacherOutputs:
     logits: np.ndarray
     maps: np.ndarray
 
+    def answer(self, rows: np.ndarray, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """The rows of the store, whatever the student sees of them: see `TeacherAnswers`."""
+        return torch.from_numpy(self.logits[rows]), torch.from_numpy(self.maps[rows])
+
+
+@dataclass(frozen=True)
+class LiveTeacher:
+    """A frozen teacher that is asked about each batch as the student sees it.
+
+    Attributes:
+        network: in evaluation mode, without gradients.
+        precision: "float32" or "bfloat16".
+    """
+
+    network: nn.Module
+    precision: str
+
+    @torch.no_grad()
+    def answer(self, rows: np.ndarray, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """A forward pass on the inputs: see `TeacherAnswers`."""
+        with autocast(self.precision):
+            output = self.network(*inputs)
+        return output.logits.float(), output.explanation.float()
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -32,6 +75,7 @@ class Batch:
     Attributes:
         frames: (batch, num_frames, 3, height, width), normalised.
         mfcc: (batch, audio_steps, num_mfcc).
+        modalities: (batch, 2), 1 where the clip has video, and audio, else 0.
         labels: (batch,), float, 1 = fake.
         teacher_logits: (batch,); empty without a teacher.
         teacher_maps: (batch, audio_steps, video_frames); empty without a teacher.
@@ -40,42 +84,41 @@ class Batch:
 
     frames: Tensor
     mfcc: Tensor
+    modalities: Tensor
     labels: Tensor
     teacher_logits: Tensor
     teacher_maps: Tensor
     indices: Tensor
 
+    @property
+    def inputs(self) -> Inputs:
+        """What a detector takes."""
+        return self.frames, self.mfcc, self.modalities
 
-def load_batch(
-    view: ShardView,
-    indices: np.ndarray,
-    outputs: TeacherOutputs | None = None,
-    flip: np.ndarray | None = None,
-) -> Batch:
-    """Read some clips of a view.
+
+def load_batch(view: ShardView, indices: np.ndarray, teacher: TeacherAnswers | None = None) -> Batch:
+    """Read some clips of a view, as they are.
 
     Args:
         view: the shard.
         indices: (batch,), positions in the view.
-        outputs: the teacher's, of the view's whole store.
-        flip: (batch,), bool: clips to mirror left to right; the maps do not change by it, since
-            they are over time only.
+        teacher: its answers; cached ones are of the view's whole store.
     """
-    frames, mfcc, labels = view.batch(indices)
-    pixels = normalise_frames(frames)
-    if flip is not None and flip.any():
-        chosen = torch.from_numpy(flip)
-        pixels[chosen] = pixels[chosen].flip(-1)
-    rows = view.rows[indices]
-    nothing = torch.empty(0)
-    return Batch(
-        pixels,
-        torch.from_numpy(mfcc),
-        torch.from_numpy(labels),
-        nothing if outputs is None else torch.from_numpy(outputs.logits[rows]),
-        nothing if outputs is None else torch.from_numpy(outputs.maps[rows]),
-        torch.from_numpy(indices),
+    return make_batch(view, indices, view.batch(indices), teacher)
+
+
+def make_batch(
+    view: ShardView, indices: np.ndarray, clips: ClipBatch, teacher: TeacherAnswers | None
+) -> Batch:
+    """Tensors of clips that were read, with the teacher's answers to them."""
+    inputs = (
+        normalise_frames(clips.frames),
+        torch.from_numpy(clips.mfcc),
+        torch.from_numpy(clips.modalities),
     )
+    nothing = torch.empty(0)
+    logits, maps = (nothing, nothing) if teacher is None else teacher.answer(view.rows[indices], inputs)
+    return Batch(*inputs, torch.from_numpy(clips.labels), logits, maps, torch.from_numpy(indices))
 
 
 def num_batches(num_clips: int, batch_size: int) -> int:
@@ -85,28 +128,54 @@ def num_batches(num_clips: int, batch_size: int) -> int:
 
 def shuffled_batches(
     view: ShardView,
-    outputs: TeacherOutputs | None,
+    teacher: TeacherAnswers | None,
     batch_size: int,
     num_steps: int,
     rng: np.random.Generator,
     *,
-    flip: bool,
+    augment: AugmentSettings | None,
 ) -> Iterator[Batch]:
-    """`num_steps` batches, epoch after epoch, each epoch in a new order drawn from ``rng``."""
+    """`num_steps` batches, epoch after epoch, each epoch in a new order drawn from ``rng``.
+
+    With ``augment`` the clips are altered, by draws from ``rng`` too, before the teacher is asked: a
+    live one sees what the student sees, cached outputs are of the whole clip as it is.
+    """
     done = 0
+    augmenter = None if augment is None else _Augmenter(view, augment)
     while done < num_steps:
         order = rng.permutation(len(view))
         for start in range(0, len(order), batch_size):
             if done == num_steps:
                 return
             chosen = order[start : start + batch_size]
-            mirrored = rng.random(len(chosen)) < 0.5 if flip else None
-            yield load_batch(view, chosen, outputs, mirrored)
+            clips = view.batch(chosen)
+            if augmenter is not None:
+                clips = augmenter.alter(clips, chosen, rng)
+            yield make_batch(view, chosen, clips, teacher)
             done += 1
 
 
-def ordered_batches(view: ShardView, outputs: TeacherOutputs | None, batch_size: int) -> Iterator[Batch]:
-    """All clips of a view once, in their order."""
+def ordered_batches(view: ShardView, teacher: TeacherAnswers | None, batch_size: int) -> Iterator[Batch]:
+    """All clips of a view once, in their order, as they are."""
     for start in range(0, len(view), batch_size):
         indices = np.arange(start, min(start + batch_size, len(view)))
-        yield load_batch(view, indices, outputs)
+        yield load_batch(view, indices, teacher)
+
+
+class _Augmenter:
+    """Augmentation of one view's clips; what is known of them is looked up once."""
+
+    def __init__(self, view: ShardView, settings: AugmentSettings) -> None:
+        self.settings = settings
+        self.altered = altered_labels(view).steps.numpy() > 0 if settings.time_mask else None
+        self.droppable = droppable_modalities(view.clips)
+
+    def alter(self, clips: ClipBatch, indices: np.ndarray, rng: np.random.Generator) -> ClipBatch:
+        frames = augment_frames(clips.frames, self.settings, rng)
+        mfcc, modalities = clips.mfcc, clips.modalities
+        if self.altered is not None:
+            mfcc = mask_time(mfcc, self.altered[indices], self.settings.time_mask, rng)
+        if self.settings.modality_dropout:
+            share = self.settings.modality_dropout
+            modalities = drop_modalities(modalities, self.droppable[indices], share, rng)
+        return ClipBatch(frames, mfcc, clips.labels, modalities)

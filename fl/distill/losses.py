@@ -24,7 +24,7 @@ class LossTerms:
         total: what is differentiated, without the proximal term.
         hard: binary cross-entropy against the labels.
         soft: Bernoulli KL times temperature squared; 0 where there is no teacher.
-        attention: 1 - Pearson correlation of the maps; 0 where there is no teacher.
+        attention: 1 - Pearson correlation of the maps; 0 where there is no teacher or no picture.
     """
 
     total: Tensor
@@ -56,21 +56,33 @@ def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
     return temperature**2 * (fake + real).mean()
 
 
-def attention_loss(student_maps: Tensor, teacher_maps: Tensor) -> Tensor:
-    """1 - Pearson correlation of the two maps of a clip, the mean over the batch; in [0, 2].
+def attention_loss(student_maps: Tensor, teacher_maps: Tensor, seen: Tensor) -> Tensor:
+    """1 - Pearson correlation of the two maps of a clip, the mean over the clips with pictures; in [0, 2].
 
     The correlation leaves scale and offset free, which is what EPS asks of a student: the same
     order of positions. As a distillation loss: Huang et al. 2022 (DIST), section 3. A constant map
     has correlation 0.
 
+    A clip without sound counts: its queries are positions in time, its keys still pictures, and the map
+    says which of them the teacher looks at. A clip without pictures does not: all keys are then the
+    frames' positions, the same for every clip, and there is nothing to look at. No clip with pictures
+    gives 0.
+
     Args:
         student_maps: (batch, audio_steps, video_frames).
         teacher_maps: the same shape, without gradient.
+        seen: (batch,), 1 where the clip has pictures, else 0.
     """
     student, teacher = student_maps.flatten(1), teacher_maps.flatten(1)
     student = student - student.mean(dim=1, keepdim=True)
     teacher = teacher - teacher.mean(dim=1, keepdim=True)
-    return 1 - F.cosine_similarity(student, teacher, dim=1, eps=1e-12).mean()
+    likeness = F.cosine_similarity(student, teacher, dim=1, eps=1e-12)
+    return masked_mean(1 - likeness, seen)
+
+
+def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of ``values`` where ``weights``, 0 or 1 and of the same shape, are 1; 0 if none is."""
+    return (values * weights).mean() / weights.mean().clamp(min=1 / weights.numel())
 
 
 def distillation_loss(
@@ -79,6 +91,7 @@ def distillation_loss(
     labels: Tensor,
     teacher_logits: Tensor,
     teacher_maps: Tensor,
+    seen: Tensor,
     *,
     soft_weight: float,
     temperature: float,
@@ -92,13 +105,14 @@ def distillation_loss(
         labels: (batch,), 1 = fake.
         teacher_logits: (batch,), without gradient.
         teacher_maps: (batch, audio_steps, video_frames), without gradient.
+        seen: (batch,), 1 where the clip has pictures, else 0.
         soft_weight: in [0, 1]; the hard loss has weight 1 - soft_weight.
         temperature: > 0.
         attention_weight: >= 0.
     """
     hard = hard_loss(student_logits, labels)
     soft = soft_loss(student_logits, teacher_logits, temperature)
-    attention = attention_loss(student_maps, teacher_maps)
+    attention = attention_loss(student_maps, teacher_maps, seen)
     total = (1 - soft_weight) * hard + soft_weight * soft + attention_weight * attention
     return LossTerms(total, hard, soft, attention)
 
@@ -118,6 +132,7 @@ def batch_loss(logits: Tensor, maps: Tensor, batch: Batch, settings: DistillSett
         batch.labels,
         batch.teacher_logits,
         batch.teacher_maps,
+        batch.modalities[:, 0],
         soft_weight=settings.soft_weight,
         temperature=settings.temperature,
         attention_weight=settings.attention_weight,

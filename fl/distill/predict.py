@@ -1,7 +1,6 @@
-"""Forward passes over a whole shard, and the precision they run in."""
+"""Forward passes over a whole shard."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -9,25 +8,7 @@ from torch import nn
 
 from fl.data.shards import ShardView
 from fl.distill.batches import ordered_batches
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def autocast(precision: str) -> AbstractContextManager[object]:
-    """The context of a forward pass: "bfloat16" (mixed), or "float32"."""
-    if precision == "bfloat16":
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-    return nullcontext()
-
-
-def resolve_precision(precision: str) -> str:
-    """ "auto" becomes bfloat16 where the CPU has it in hardware, else float32."""
-    if precision != "auto":
-        return precision
-    return "bfloat16" if has_fast_bfloat16() else "float32"
+from fl.distill.precision import autocast
 
 
 @torch.no_grad()
@@ -51,7 +32,7 @@ def predict(
     logits, maps = [], []
     for batch in ordered_batches(view, None, batch_size):
         with autocast(precision):
-            output = network(batch.frames, batch.mfcc)
+            output = network(*batch.inputs)
         logits.append(output.logits.float().numpy())
         maps.append(output.explanation.float().numpy())
         if advance is not None:

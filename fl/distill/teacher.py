@@ -1,7 +1,8 @@
 """The teacher: trained once on the server's public split, cached by digest, then frozen.
 
 On disk: ``<cache>/teachers/<digest>/`` with architecture.json, weights.safetensors, teacher.json,
-and ``outputs/<shard digest>/`` with the logits and maps of every clip of a store, memory-mapped.
+and ``outputs/<shard digest>/`` with the logits and maps of every clip of a store, memory-mapped;
+``outputs/<shard digest>-no-audio/`` and ``-no-video/`` are what it says without that modality.
 """
 
 import hashlib
@@ -22,17 +23,18 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from fl.data.shards import Shard, ShardView, take
-from fl.distill.batches import TeacherOutputs
-from fl.distill.predict import predict, resolve_precision
+from fl.distill.batches import LiveTeacher, TeacherOutputs
+from fl.distill.precision import resolve_precision
+from fl.distill.predict import predict
 from fl.distill.supervised import train_epochs
 from fl.errors import RequestError, TeacherError
 from fl.seeds import derive
-from fl.settings import TeacherSettings
+from fl.settings import AugmentSettings, TeacherSettings
 from models.architecture import Architecture
 from models.pin import PinDetector
 
-RECIPE_VERSION = 3
-"""Part of the digest: raise it when the training below changes."""
+RECIPE_VERSION = 4
+"""Part of the digest: raise it when the training below or the exported graph beside it changes."""
 
 Advance = Callable[[int, str], None]
 
@@ -57,9 +59,25 @@ class Teacher:
 
     def load(self) -> nn.Module:
         """The network with its weights, in evaluation mode, without gradients."""
-        network = self.architecture.build()
-        safetensors.torch.load_model(network, self.folder / "weights.safetensors")
-        return network.requires_grad_(False)
+        return load_teacher(self.folder)
+
+
+def load_teacher(folder: Path) -> PinDetector:
+    """The network of a teacher's folder, in evaluation mode, without gradients."""
+    network = Architecture.from_json((folder / "architecture.json").read_text()).build()
+    safetensors.torch.load_model(network, folder / "weights.safetensors")
+    return network.requires_grad_(False)
+
+
+def live_teacher(folder: Path, precision: str) -> LiveTeacher:
+    """The teacher of a folder, to be asked about each batch.
+
+    Args:
+        folder: a `Teacher`'s.
+        precision: "auto", "float32" or "bfloat16".
+    """
+    network = load_teacher(folder).to(memory_format=torch.channels_last)
+    return LiveTeacher(network, resolve_precision(precision))
 
 
 def obtain_teacher(
@@ -67,6 +85,7 @@ def obtain_teacher(
     public: Shard,
     validation: Shard,
     settings: TeacherSettings,
+    augment: AugmentSettings,
     cache_dir: Path,
     advance: Advance,
     pretrained: bool | str = False,
@@ -78,6 +97,7 @@ def obtain_teacher(
         public: the server's own clips.
         validation: decides when to stop, and the gate.
         settings: how it is trained.
+        augment: how the public clips are altered each time.
         cache_dir: root of the cache.
         advance: called with (1, note) after each epoch.
         pretrained: start the backbone from ImageNet weights, see `Architecture.build`.
@@ -86,14 +106,14 @@ def obtain_teacher(
         TeacherError: the validation AUC is below ``settings.min_auc``, or cannot be measured.
         RequestError: ``teacher.weights`` does not fit.
     """
-    digest = _digest(architecture, public, validation, settings, pretrained)
+    digest = _digest(architecture, public, validation, settings, augment, pretrained)
     folder = cache_dir / "teachers" / digest
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "teacher.json").exists():
             with _atomic_folder(folder) as building:
                 network = architecture.build(derive(settings.seed, "teacher"), pretrained)
-                _make(network, public, validation, settings, building, advance)
+                _make(network, public, validation, settings, augment, building, advance)
                 (building / "architecture.json").write_text(architecture.to_json())
     told = json.loads((folder / "teacher.json").read_text())
     teacher = Teacher(architecture, folder, digest, told["validation_auc"], told["num_epochs"])
@@ -111,6 +131,7 @@ def _make(
     public: Shard,
     validation: Shard,
     settings: TeacherSettings,
+    augment: AugmentSettings,
     folder: Path,
     advance: Advance,
 ) -> None:
@@ -119,7 +140,7 @@ def _make(
         _read_weights(network, Path(settings.weights))
         auc, num_epochs = _auc(network, take(validation), settings), 0
     else:
-        auc, num_epochs = train_teacher(network, take(public), take(validation), settings, advance)
+        auc, num_epochs = train_teacher(network, take(public), take(validation), settings, augment, advance)
     safetensors.torch.save_model(network, str(folder / "weights.safetensors"))
     told = {"validation_auc": auc, "num_epochs": num_epochs, "settings": asdict(settings)}
     (folder / "teacher.json").write_text(json.dumps(told, indent=1))
@@ -130,6 +151,7 @@ def train_teacher(
     public: ShardView,
     validation: ShardView,
     settings: TeacherSettings,
+    augment: AugmentSettings,
     advance: Advance,
 ) -> tuple[float, int]:
     """Train on the public split, stopped early by the validation AUC; the best epoch's weights are kept.
@@ -138,7 +160,7 @@ def train_teacher(
         The best validation AUC and the number of epochs trained.
     """
     best_auc, best_epoch, best_state = -1.0, -1, {}
-    for epoch, means in enumerate(train_epochs(network, public, settings, settings.seed)):
+    for epoch, means in enumerate(train_epochs(network, public, settings, augment, settings.seed)):
         auc = _auc(network, validation, settings)
         if auc > best_auc:
             best_auc, best_epoch = auc, epoch
@@ -152,7 +174,7 @@ def train_teacher(
 
 
 def teacher_outputs(
-    teacher: Teacher, shard: Shard, precision: str, advance: Callable[[int], None]
+    teacher: Teacher, shard: Shard, precision: str, advance: Callable[[int], None], lacks: str = ""
 ) -> TeacherOutputs:
     """The teacher's logits and maps of a store: computed once, then memory-mapped.
 
@@ -161,20 +183,26 @@ def teacher_outputs(
         shard: the store.
         precision: "auto", "float32" or "bfloat16".
         advance: called with the number of clips done.
+        lacks: "audio" or "video" is hidden from the teacher, as from clients that cannot record it.
     """
-    folder = teacher.folder / "outputs" / shard.digest
+    folder = outputs_folder(teacher, shard, lacks)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             with _atomic_folder(folder) as building:
                 network = teacher.load().to(memory_format=torch.channels_last)
                 logits, maps = predict(
-                    network, take(shard), precision=resolve_precision(precision), advance=advance
+                    network, take(shard, lacks=lacks), precision=resolve_precision(precision), advance=advance
                 )
                 logits.astype("<f4").tofile(building / "logits.f32")
                 maps.astype("<f4").tofile(building / "maps.f32")
                 (building / "outputs.json").write_text(json.dumps({"maps": list(maps.shape)}))
     return open_outputs(folder)
+
+
+def outputs_folder(teacher: Teacher, shard: Shard, lacks: str = "") -> Path:
+    """Where `teacher_outputs` keeps them."""
+    return teacher.folder / "outputs" / (f"{shard.digest}-no-{lacks}" if lacks else shard.digest)
 
 
 def open_outputs(folder: Path) -> TeacherOutputs:
@@ -212,6 +240,7 @@ def _digest(
     public: Shard,
     validation: Shard,
     settings: TeacherSettings,
+    augment: AugmentSettings,
     pretrained: bool | str,
 ) -> str:
     told = {key: value for key, value in asdict(settings).items() if key != "min_auc"}
@@ -221,7 +250,9 @@ def _digest(
             raise RequestError(f"teacher.weights must name a file, got {path}: no such file")
         told["weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
     told["precision"] = resolve_precision(settings.precision)
-    parts = [RECIPE_VERSION, architecture.to_json(), public.digest, validation.digest, told, pretrained]
+    altered = {key: value for key, value in asdict(augment).items() if key != "teacher_view"}
+    stores = [public.digest, validation.digest]
+    parts = [RECIPE_VERSION, architecture.to_json(), *stores, told, altered, pretrained]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.output import Inputs
 from models.pin import Attention
 
 NORMALISATION_OPS = 4
@@ -46,7 +47,7 @@ def size_bytes(network: nn.Module) -> int:
 
 def example_inputs(
     settings: Mapping[str, int], *, image_size: int, audio_steps: int, batch_size: int = 1
-) -> tuple[Tensor, Tensor]:
+) -> Inputs:
     """Random inputs of the right shape; the same numbers at every call.
 
     Args:
@@ -57,12 +58,12 @@ def example_inputs(
 
     Returns:
         frames (batch, num_frames, 3, image_size, image_size) and mfcc (batch, audio_steps,
-        num_mfcc), both float32 from N(0, 1).
+        num_mfcc), both from N(0, 1), and modalities (batch, 2), all present; float32.
     """
     generator = torch.Generator().manual_seed(0)
     frames = torch.randn(batch_size, settings["num_frames"], 3, image_size, image_size, generator=generator)
     mfcc = torch.randn(batch_size, audio_steps, settings["num_mfcc"], generator=generator)
-    return frames, mfcc
+    return frames, mfcc, torch.ones(batch_size, 2)
 
 
 def count_macs(network: nn.Module, *inputs: Tensor) -> Macs:

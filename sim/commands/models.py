@@ -49,6 +49,7 @@ def model_rows() -> Iterator[ModelRow]:
     """Build each network of the zoo, with weights of no meaning, and count."""
     from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_bytes
     from models.architecture import Architecture
+    from models.output import INPUTS
     from models.zoo import BUILDERS, REFERENCE_INPUT, SYSTEMS
 
     places = {
@@ -57,12 +58,12 @@ def model_rows() -> Iterator[ModelRow]:
         for role, name in zip(("teacher", "student"), pair, strict=True)
     }
     settings = {key: REFERENCE_INPUT[key] for key in ("num_frames", "num_mfcc")}
-    frames, mfcc = example_inputs(
+    inputs = example_inputs(
         settings, image_size=REFERENCE_INPUT["image_size"], audio_steps=REFERENCE_INPUT["audio_steps"]
     )
     for name in BUILDERS:
         network = Architecture(name, settings).build()
-        macs = count_macs(network, frames, mfcc)
+        macs = count_macs(network, *inputs)
         system, role = places.get(name, (None, None))
         yield ModelRow(
             name=name,
@@ -72,7 +73,7 @@ def model_rows() -> Iterator[ModelRow]:
             macs=macs.total,
             macs_without_attention=macs.without_attention,
             size_bytes=size_bytes(network),
-            inputs={"frames": tuple(frames.shape), "mfcc": tuple(mfcc.shape)},
+            inputs={name: tuple(tensor.shape) for name, tensor in zip(INPUTS, inputs, strict=True)},
         )
 
 
