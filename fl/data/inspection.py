@@ -4,19 +4,18 @@ Worker processes import this module: it and what it imports must stay free of to
 """
 
 import multiprocessing
-import warnings
+import queue
+import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from fl.data.containers import check_header, opened, video_stream
+from fl.data.containers import read_header
 from fl.data.corpora.building import prepare_worker
-from fl.data.corpora.listing import IMAGE_SUFFIXES
 from fl.data.fingerprints import NUM_PICTURES, fingerprint
+from fl.data.headers import Header
 from fl.data.media import read_window
 from fl.errors import ClipError
 from fl.settings import MediaSettings
@@ -34,118 +33,123 @@ class FileFacts:
 
     Attributes:
         path: the file.
-        reason: why it cannot be used; empty if it can be. Nothing below it is known then.
+        size_bytes: of the file; 0 if it is missing.
+        header: of a file that can be used; None otherwise.
+        reason: why it cannot be used; empty if it can be.
         missing: there is no such file.
-        size_bytes: of the file; 0 if missing.
-        codec: of the pictures, as libav names it ("h264"), or the format of a picture ("jpeg").
-        audio_codec: of the sound; empty if there is no sound track.
-        width: pixels, before rotation.
-        height: pixels, before rotation.
-        fps: mean frame rate, 1/s; 0 for a picture.
-        duration_s: length of the pictures, s; 0 for a picture.
-        num_frames: as the header says, else rate times length; 1 for a picture.
         fingerprint: of what it shows, see `fl.data.fingerprints`; empty if that was not asked for, or it
             shows nothing.
     """
 
     path: Path
+    size_bytes: int = 0
+    header: Header | None = None
     reason: str = ""
     missing: bool = False
-    size_bytes: int = 0
-    codec: str = ""
-    audio_codec: str = ""
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    duration_s: float = 0.0
-    num_frames: int = 0
     fingerprint: bytes = b""
 
 
 def inspect_files(
-    paths: Sequence[Path], media: MediaSettings, *, look: bool, num_workers: int
+    paths: Sequence[Path], limits: MediaSettings, *, look: bool, num_workers: int
 ) -> Iterator[FileFacts]:
-    """Inspect files in parallel.
+    """Inspect video and image files in parallel.
 
     Args:
         paths: the files, each once.
-        media: what a file may claim of itself.
-        look: decode some pictures too, for the fingerprint.
-        num_workers: processes; 1, or a few files only: this one.
+        limits: what a file may claim of itself.
+        look: decode some pictures too: finds more damage, and gives the fingerprint.
+        num_workers: processes; a few files only: one.
 
     Yields:
-        the facts of each file, in the order in which they are done.
-
-    Raises:
-        DataError: a process died.
+        the facts of each file, in the order in which they are done. A file that makes the decoder crash,
+        or that is not read within ``limits.timeout_s``, cannot be used; the others go on.
     """
-    num_processes = min(num_workers, len(paths) // _MIN_FILES_PER_PROCESS)
-    if num_processes <= 1:
-        for path in paths:
-            yield inspect_file(path, media, look=look)
-        return
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), prepare_worker)
+    num_processes = max(1, min(num_workers, len(paths) // _MIN_FILES_PER_PROCESS))
+    idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+    for _ in range(num_processes):
+        idle.put(_Process())
+    threads = ThreadPoolExecutor(num_processes)
     try:
-        for done in as_completed([pool.submit(_inspect_chunk, chunk, media, look) for chunk in chunks]):
+        for done in as_completed([threads.submit(_hand_over, chunk, limits, look, idle) for chunk in chunks]):
             yield from done.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
+        for _ in range(num_processes):
+            idle.get().end()
 
 
-def inspect_file(path: Path, media: MediaSettings, *, look: bool) -> FileFacts:
+def inspect_file(path: Path, limits: MediaSettings, *, look: bool) -> FileFacts:
     """The facts of one file; what is wrong with it is its ``reason``."""
     try:
         size_bytes = path.stat().st_size
     except OSError:
         return FileFacts(path, reason="no such file", missing=True)
     try:
-        facts = _image_facts(path, media, look) if is_image(path) else _video_facts(path, look)
+        if not look:
+            return FileFacts(path, size_bytes, read_header(path, limits))
+        window = read_window(path, num_frames=NUM_PICTURES, window_s=LOOK_S, limits=limits)
     except ClipError as error:
-        return FileFacts(path, reason=str(error), size_bytes=size_bytes)
-    return replace(facts, size_bytes=size_bytes)
+        return FileFacts(path, size_bytes, reason=str(error))
+    except Exception as error:
+        # Whatever a damaged file makes a library raise costs that file; it is told by name.
+        return FileFacts(path, size_bytes, reason=f"cannot be read: {type(error).__name__}: {error}")
+    return FileFacts(path, size_bytes, window.header, fingerprint=fingerprint(list(window.frames)))
 
 
-def is_image(path: Path) -> bool:
-    """Whether the file's name is that of a picture."""
-    return path.name.lower().endswith(IMAGE_SUFFIXES)
+class _Process:
+    """One process that inspects; started when it is first needed, and again after it died."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def inspect(self, paths: Sequence[Path], limits: MediaSettings, look: bool) -> list[FileFacts]:
+        """The facts of some files.
+
+        Raises:
+            BrokenProcessPool: the process died over one of them.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare_worker)
+        try:
+            return self._pool.submit(_inspect_chunk, paths, limits, look).result()
+        except BrokenProcessPool:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
-def _inspect_chunk(paths: Sequence[Path], media: MediaSettings, look: bool) -> list[FileFacts]:
-    return [inspect_file(path, media, look=look) for path in paths]
-
-
-def _video_facts(path: Path, look: bool) -> FileFacts:
-    with opened(path) as container:
-        video = video_stream(container)
-        header = check_header(container, video)
-        sound = container.streams.audio
-        facts = FileFacts(
-            path,
-            codec=video.codec_context.name,
-            audio_codec=sound[0].codec_context.name if sound and sound[0].codec_context else "",
-            width=header.width,
-            height=header.height,
-            fps=header.fps,
-            duration_s=header.duration_s,
-            num_frames=video.frames or round(header.duration_s * header.fps),
-        )
-    if not look:
-        return facts
-    window = read_window(path, num_frames=NUM_PICTURES, window_s=LOOK_S)
-    return replace(facts, fingerprint=fingerprint(list(window.frames)))
-
-
-def _image_facts(path: Path, media: MediaSettings, look: bool) -> FileFacts:
+def _hand_over(
+    paths: Sequence[Path], limits: MediaSettings, look: bool, idle: "queue.SimpleQueue[_Process]"
+) -> list[FileFacts]:
+    """Have an idle process inspect some files; if it dies, another goes through them one by one."""
+    process = idle.get()
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of sizes, which have a limit of ours
-            width, height = image.size
-            if max(width, height) > media.max_side:
-                raise ClipError(f"{width}x{height} pixels, the limit is {media.max_side} a side")
-            codec = (image.format or "").lower()
-            picture = np.asarray(image.convert("RGB")) if look else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ClipError(f"cannot be decoded: {error}") from error
-    shown = b"" if picture is None else fingerprint([picture] * NUM_PICTURES)
-    return FileFacts(path, codec=codec, width=width, height=height, num_frames=1, fingerprint=shown)
+        return process.inspect(paths, limits, look)
+    except BrokenProcessPool:
+        return [_inspect_suspect(path, limits, look, process) for path in paths]
+    finally:
+        idle.put(process)
+
+
+def _inspect_suspect(path: Path, limits: MediaSettings, look: bool, process: _Process) -> FileFacts:
+    try:
+        return process.inspect([path], limits, look)[0]
+    except BrokenProcessPool:
+        reason = f"its reader died, or did not end within {limits.timeout_s:g} s (data.media.timeout_s)"
+        return FileFacts(path, path.stat().st_size, reason=reason)
+
+
+def _inspect_chunk(paths: Sequence[Path], limits: MediaSettings, look: bool) -> list[FileFacts]:
+    """In a process of its own, which the alarm ends: a decoder that hangs would not let an exception in."""
+    facts = []
+    for path in paths:
+        signal.setitimer(signal.ITIMER_REAL, limits.timeout_s)
+        facts.append(inspect_file(path, limits, look=look))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return facts

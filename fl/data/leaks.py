@@ -24,8 +24,10 @@ class Problem:
     """Something wrong with a corpus.
 
     Attributes:
-        kind: "leak_file", "leak_source", "leak_identity", "leak_donor", "leak_near_duplicate",
-            "leak_random_crops", "empty_split", "one_class", "too_many_bad", "missing" or "unreadable".
+        kind: a leak between splits ("leak_file", "leak_source", "leak_identity", "leak_donor",
+            "leak_near_duplicate", "leak_random_crops"); "near_duplicate" between the two training splits,
+            which changes no figure of validation and test; or else "empty_split", "one_class",
+            "too_many_bad", "missing", "unreadable".
         file: relative to the corpus; empty if it is no single file's.
         reason: what is wrong, in a sentence's worth.
     """
@@ -103,8 +105,9 @@ def near_duplicates(
 
 
 def _near(clip: Clip, other: Clip, share: float, root: Path) -> Problem:
+    training = {clip.split, other.split} == {"public", "clients"}
     return Problem(
-        "leak_near_duplicate",
+        "near_duplicate" if training else "leak_near_duplicate",
         relative(clip.path, root),
         f"in {clip.split}, shows nearly the same as {relative(other.path, root)} in {other.split}: "
         f"{share:.0%} of their fingerprints differ, the limit is {NEAR_SHARE:.0%}",

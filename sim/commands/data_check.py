@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from fl.data.clips import Clip
-from fl.data.inspection import FileFacts, inspect_files, is_image
+from fl.data.headers import Header
+from fl.data.inspection import FileFacts, inspect_files
 from fl.data.leaks import Problem, find_leaks, relative
 from fl.data.splits import SPLITS
 from fl.data.tables import corpus_root
 from fl.settings import DataSettings, Experiment
 from sim.progress import Progress
 
-HARMLESS = frozenset({"missing", "unreadable"})
-"""Kinds of problems that spoil nothing by themselves: such clips are skipped and counted."""
+UNUSABLE = ("missing", "unreadable")
+"""Kinds of problems of one file, which is then skipped and counted."""
+HARMLESS = (*UNUSABLE, "near_duplicate")
+"""Kinds of problems that spoil no result by themselves."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ class CorpusCheck:
         return all(problem.kind in HARMLESS for problem in self.problems)
 
     @property
-    def usable(self) -> list[FileFacts]:
-        """The files without a reason against them."""
-        return [facts for facts in self.facts.values() if not facts.reason]
+    def headers(self) -> list[Header]:
+        """Of the files that can be used."""
+        return _headers(self.facts.values())
 
     def splits(self) -> dict[str, SplitCount]:
         """Every split, also an empty one."""
-        counts = {}
+        counts: dict[str, SplitCount] = {}
         for split in SPLITS:
             members = [clip for clip in self.clips if clip.split == split]
             num_fake = sum(clip.label for clip in members)
@@ -139,7 +142,6 @@ def unlisted_files(root: Path, listed: Iterable[Path]) -> list[Path]:
 
 def to_json(check: CorpusCheck) -> dict[str, Any]:
     """The answer to ``--json``."""
-    usable, videos = check.usable, _videos(check.usable)
     identities = Counter(clip.identity for clip in check.clips)
     return {
         "ok": check.ok,
@@ -150,50 +152,52 @@ def to_json(check: CorpusCheck) -> dict[str, Any]:
         "splits": {split: asdict(count) for split, count in check.splits().items()},
         "categories": dict(Counter(clip.category for clip in check.clips).most_common()),
         "identities": dict(sorted(identities.items())),
-        "files": {
-            "num_files": len(check.facts),
-            "num_usable": len(usable),
-            "num_missing": sum(found.missing for found in check.facts.values()),
-            "num_unlisted": len(check.unlisted),
-            "num_with_audio": sum(bool(found.audio_codec) for found in usable),
-            "size_bytes": sum(found.size_bytes for found in check.facts.values()),
-            "duration_s": spread([found.duration_s for found in videos]),
-            "resolutions": count_resolutions(usable),
-            "codecs": dict(Counter(found.codec for found in usable).most_common()),
-            "audio_codecs": dict(
-                Counter(found.audio_codec for found in usable if found.audio_codec).most_common()
-            ),
-            "frame_rates": count_rates(videos),
-        },
+        "files": describe_files(check),
         "problems": [asdict(problem) for problem in check.problems],
         "notes": list(check.notes),
     }
 
 
-def spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Minimum, median, maximum and sum; None of nothing."""
-    if not values:
-        return None
+def describe_files(check: CorpusCheck) -> dict[str, Any]:
+    """Counts of the files by what their headers say; of lengths in s the spread, None without a video."""
+    headers, videos = check.headers, _videos(check.headers)
     return {
-        "min": round(min(values), 3),
-        "median": round(statistics.median(values), 3),
-        "max": round(max(values), 3),
-        "sum": round(sum(values), 3),
+        "num_files": len(check.facts),
+        "num_usable": len(headers),
+        "num_missing": sum(found.missing for found in check.facts.values()),
+        "num_unlisted": len(check.unlisted),
+        "num_with_audio": sum(header.has_audio for header in headers),
+        "size_bytes": sum(found.size_bytes for found in check.facts.values()),
+        "duration_s": _spread([header.duration_s for header in videos]),
+        "resolutions": _count(f"{header.width}x{header.height}" for header in headers),
+        "frame_rates": _count(f"{header.fps:.2f}".rstrip("0").rstrip(".") for header in videos),
+        "codecs": _count(header.codec for header in headers),
     }
 
 
-def count_resolutions(facts: Iterable[FileFacts]) -> dict[str, int]:
-    """Files of each size ("640x480"), the commonest first."""
-    return dict(Counter(f"{found.width}x{found.height}" for found in facts).most_common())
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    parts = {
+        "min": min(values),
+        "median": statistics.median(values),
+        "max": max(values),
+        "sum": sum(values),
+    }
+    return {name: round(value, 3) for name, value in parts.items()}
 
 
-def count_rates(facts: Iterable[FileFacts]) -> dict[str, int]:
-    """Files of each frame rate, 1/s ("29.97"), the commonest first."""
-    return dict(Counter(f"{found.fps:.2f}".rstrip("0").rstrip(".") for found in facts).most_common())
+def _count(names: Iterable[str]) -> dict[str, int]:
+    """How often each occurs, the commonest first."""
+    return dict(Counter(names).most_common())
 
 
-def _videos(facts: Iterable[FileFacts]) -> list[FileFacts]:
-    return [found for found in facts if not is_image(found.path)]
+def _headers(facts: Iterable[FileFacts]) -> list[Header]:
+    return [found.header for found in facts if found.header is not None and not found.reason]
+
+
+def _videos(headers: Iterable[Header]) -> list[Header]:
+    return [header for header in headers if header.fps]
 
 
 def _is_media(path: Path) -> bool:
@@ -203,7 +207,7 @@ def _is_media(path: Path) -> bool:
 
 def _without_sound(facts: FileFacts, data: DataSettings) -> FileFacts:
     """A file that would be skipped for having no sound cannot be used."""
-    if facts.reason or facts.audio_codec or not data.clip.require_audio:
+    if facts.header is None or facts.header.has_audio or not data.clip.require_audio:
         return facts
     return replace(facts, reason="no audio track, and data.clip.require_audio is true")
 
@@ -236,7 +240,7 @@ def _spoilt_splits(
             problems.append(Problem("empty_split", "", reason))
         elif len(labels) == 1:
             only = "fake" if labels[1] else "real"
-            reason = f"all {labels.total()} usable clips of {split} are {only}: nothing can be told apart"
+            reason = f"every usable clip of {split} ({labels.total()}) is {only}: nothing can be told apart"
             problems.append(Problem("one_class", "", reason))
     return problems
 
@@ -245,10 +249,10 @@ def _notes(
     facts: Mapping[Path, FileFacts], unlisted: Sequence[Path], root: Path, data: DataSettings, look: bool
 ) -> list[str]:
     usable = [found for found in facts.values() if not found.reason]
-    videos, clip = _videos(usable), data.clip
-    silent = sum(not found.audio_codec for found in videos)
-    short = sum(found.duration_s < clip.window_s - 0.05 for found in videos)
-    few = sum(found.num_frames < clip.num_frames for found in videos)
+    videos, clip = _videos(_headers(usable)), data.clip
+    silent = sum(not header.has_audio for header in videos)
+    short = sum(header.duration_s < clip.window_s - 0.05 for header in videos)
+    few = sum(header.num_frames < clip.num_frames for header in videos)
     blank = sum(not found.fingerprint for found in usable)
     counted = [
         (silent, "have no sound: a mask tells the detectors so"),
@@ -259,7 +263,9 @@ def _notes(
     notes = [f"{count} of {len(usable)} usable files {what}" for count, what in counted if count]
     if unlisted:
         first = relative(unlisted[0], root)
-        notes.append(f"{len(unlisted)} videos or pictures below the root are not used, e.g. {first}")
+        notes.append(
+            f"not named by the corpus: {len(unlisted)} videos or pictures below the root, e.g. {first}"
+        )
     if not look:
         notes.append("near-duplicates were not looked for (--headers-only)")
     return notes

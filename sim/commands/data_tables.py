@@ -12,7 +12,7 @@ from rich.text import Text
 
 from fl.data.leaks import Problem
 from fl.data.splits import SPLITS
-from sim.commands.data_check import HARMLESS, CorpusCheck, to_json
+from sim.commands.data_check import HARMLESS, UNUSABLE, CorpusCheck, describe_files
 from sim.progress import MAX_COLUMNS, clean, duration
 
 SHOWN_PER_KIND = 5
@@ -27,6 +27,7 @@ TITLES: Mapping[str, str] = {
     "leak_identity": "Leak: one identity in two splits",
     "leak_donor": "Leak: a donor seen or lent in another split",
     "leak_near_duplicate": "Leak: near-duplicates in two splits",
+    "near_duplicate": "Near-duplicates between the server's and the clients' clips",
     "too_many_bad": "Too many unusable files",
     "empty_split": "Empty split",
     "one_class": "Split with one class only",
@@ -52,7 +53,7 @@ def print_check(check: CorpusCheck) -> None:
 def verdict(check: CorpusCheck) -> str:
     """The last line."""
     num_spoiling = sum(problem.kind not in HARMLESS for problem in check.problems)
-    num_bad = len(check.problems) - num_spoiling
+    num_bad = sum(problem.kind in UNUSABLE for problem in check.problems)
     skipped = f"; {num_bad} unusable files will be skipped" if num_bad else ""
     if num_spoiling:
         things = "1 thing" if num_spoiling == 1 else f"{num_spoiling} things"
@@ -69,7 +70,7 @@ def splits_table(check: CorpusCheck) -> Table:
         members = [clip for clip in check.clips if clip.split == split]
         each = sorted(Counter(clip.identity for clip in members).values())
         facts = [check.facts[clip.path] for clip in members]
-        length_s = sum(found.duration_s for found in facts)
+        length_s = sum(found.header.duration_s for found in facts if found.header)
         table.add_row(
             split,
             f"{count.num_real:,}",
@@ -98,7 +99,7 @@ def categories_table(check: CorpusCheck) -> Table:
 
 def files_table(check: CorpusCheck) -> Table:
     """Sizes, lengths, codecs and sound of the files that can be used."""
-    files = to_json(check)["files"]
+    files = describe_files(check)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -114,7 +115,7 @@ def files_table(check: CorpusCheck) -> Table:
         if files[key]:
             table.add_row(title, _counted(files[key]))
     silent = files["num_usable"] - files["num_with_audio"]
-    table.add_row("sound", _counted({**files["audio_codecs"], **({"none": silent} if silent else {})}))
+    table.add_row("sound", f"{files['num_with_audio']:,} files with, {silent:,} without")
     return table
 
 
