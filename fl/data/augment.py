@@ -36,7 +36,8 @@ def augment_frames(frames: Frames, settings: AugmentSettings, rng: np.random.Gen
     num_clips = len(frames)
     if settings.flip:
         mirrored = rng.random(num_clips) < 0.5
-        frames = np.where(mirrored[:, None, None, None, None], frames[..., ::-1, :], frames)
+        frames = frames.copy()
+        frames[mirrored] = frames[mirrored, :, :, ::-1]
     if settings.rotation_deg:
         angles = rng.uniform(-settings.rotation_deg, settings.rotation_deg, num_clips)
         frames = np.stack([rotate(clip, angle) for clip, angle in zip(frames, angles, strict=True)])
