@@ -1,16 +1,24 @@
 import os
+import re
 import struct
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 from clip_files import FPS, flat_frames, tone, write_clip
 
-from fl.data import containers, media
+from fl.data import media
 from fl.data.containers import read_header
+from fl.data.headers import Header
 from fl.data.media import read_all, read_window
+from fl.data.sampling import Sampling
 from fl.errors import ClipError
+from fl.settings import MediaSettings
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 needs_realdata = pytest.mark.skipif(not REALDATA.is_dir(), reason="real clips are not here")
@@ -102,7 +110,7 @@ def test_read_all_and_a_stretch_of_it(clip: Path) -> None:
 
 
 def test_header_tells_length_size_and_sound(clip: Path) -> None:
-    assert read_header(clip) == containers.Header(2.0, 25.0, 64, 64, True)
+    assert read_header(clip) == Header(2.0, 25.0, 64, 64, True, "h264", 50)
 
 
 def test_live_recording_without_a_length_in_its_header(tmp_path: Path) -> None:
@@ -169,8 +177,9 @@ def damaged(clip: Path, tmp_path: Path, kind: str) -> Path:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif kind == "magic_only":
         path.write_bytes(whole[:16] + bytes(5_000))
-    elif kind == "silent":
-        write_clip(path, flat_frames([90] * 20), None)
+    elif kind == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(clip, "clip.mp4")
     elif kind == "folder":
         path.mkdir()
     elif kind == "pipe":
@@ -191,7 +200,7 @@ def damaged(clip: Path, tmp_path: Path, kind: str) -> Path:
         ("cut", "cannot be decoded"),
         ("cut_faststart", "truncated"),
         ("magic_only", "cannot be decoded|no video stream"),
-        ("silent", "no audio track"),
+        ("archive", "not a video file"),
         ("folder", "not a regular file"),
         ("pipe", "not a regular file"),
         ("playlist", "not a video file"),
@@ -219,8 +228,6 @@ def test_overwritten_pictures_are_not_taken_for_good_ones(clip: Path, tmp_path: 
 
 
 def test_sound_only_file_has_no_video_stream(tmp_path: Path) -> None:
-    import av
-
     with av.open(tmp_path / "a.mp4", "w") as output:
         sound = output.add_stream("aac", rate=16_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(tone(1.0)[None], format="fltp", layout="mono")
@@ -231,17 +238,123 @@ def test_sound_only_file_has_no_video_stream(tmp_path: Path) -> None:
         read_window(tmp_path / "a.mp4", num_frames=4, window_s=1.0)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_SIDE", 63), ("MAX_DURATION_S", 1.9)])
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (MediaSettings(max_side=63), r"limit.* 63.*data\.media\.max_side"),
+        (
+            MediaSettings(max_duration_s=1.9),
+            r"2\.0 s long, the limit is 1\.9 s \(data\.media\.max_duration_s",
+        ),
+    ],
+)
 def test_limits_are_checked_before_decoding(
-    clip: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+    clip: Path, monkeypatch: pytest.MonkeyPatch, limits: MediaSettings, reason: str
 ) -> None:
     def decoded(*args: object) -> None:
         raise AssertionError("decoding began")
 
-    monkeypatch.setattr(containers, limit, value)
-    monkeypatch.setattr(media, "_decoded", decoded)
-    with pytest.raises(ClipError, match="limit is"):
-        read_window(clip, num_frames=4, window_s=1.0)
+    monkeypatch.setattr(media, "decode", decoded)
+    for read in (
+        lambda: read_window(clip, num_frames=4, window_s=1.0, limits=limits),
+        lambda: read_all(clip, limits=limits),
+        lambda: read_header(clip, limits),
+    ):
+        with pytest.raises(ClipError, match=reason):
+            read()
+    assert read_window.__kwdefaults__["limits"] == MediaSettings()
+
+
+MEASURE = """
+import re, sys, time
+from pathlib import Path
+from fl.data.reading import read_clip
+from fl.errors import ClipError
+from fl.settings import ClipSettings
+started = time.perf_counter()
+try:
+    read_clip(Path(sys.argv[1]), ClipSettings())
+except ClipError as error:
+    seconds = time.perf_counter() - started
+    peak = re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())
+    print(seconds, int(peak[1]) * 1024, error, sep="|")
+"""
+
+
+def write_bomb(path: Path, container: str) -> None:
+    """8192x8192 pixels: one honest H.264 picture in MP4, or a small MJPEG picture that claims to be large."""
+    side = 8192 if container == "mp4" else 64
+    with av.open(path, "w", format=container) as output:
+        options = {"preset": "ultrafast", "tune": "zerolatency", "threads": "1"} if container == "mp4" else {}
+        video = output.add_stream("libx264" if container == "mp4" else "mjpeg", rate=FPS, options=options)
+        video.width = video.height = side
+        video.pix_fmt = "yuv420p" if container == "mp4" else "yuvj420p"
+        frame = av.VideoFrame(side, side, video.pix_fmt)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    if container == "avi":
+        data = path.read_bytes()
+        claimed = data.replace(struct.pack(">HH", side, side), struct.pack(">HH", 8192, 8192))  # JPEG's SOF0
+        assert claimed != data
+        path.write_bytes(claimed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no peak of memory is told here")
+@pytest.mark.parametrize("container", ["mp4", "avi"])
+def test_huge_pictures_are_refused_fast_and_in_little_memory(tmp_path: Path, container: str) -> None:
+    write_bomb(tmp_path / "bomb.mp4", container)
+    # In a process of its own, whose peak is that of reading alone.
+    arguments = [sys.executable, "-c", MEASURE, str(tmp_path / "bomb.mp4")]
+    told = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    seconds, peak_bytes, reason = told.split("|")
+    assert re.search(r"limit.*4096.*data\.media\.max_side|cannot be decoded|damaged", reason)
+    assert container == "avi" or "data.media.max_side" in reason
+    assert float(seconds) < 1
+    assert int(peak_bytes) < 200e6
+
+
+def test_silent_video_is_a_window_without_sound_but_cannot_be_read_for_its_sound(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", flat_frames(range(0, 200, 4)), None)
+    window = read_window(tmp_path / "a.mp4", num_frames=4, window_s=1.0)
+    assert levels(window) == [15, 21, 28, 34]
+    assert len(window.audio) == 0
+    assert window.valid_s == 1.0
+    assert not window.header.has_audio
+    with pytest.raises(ClipError, match="no audio track"):
+        read_all(tmp_path / "a.mp4")
+
+
+def test_track_that_ends_before_the_window_counts_as_no_sound(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", flat_frames([90] * 75), tone(0.3))
+    window = read_window(tmp_path / "a.mp4", num_frames=2, window_s=0.6)
+    assert window.header.has_audio
+    assert len(window.audio) == 0
+
+
+@pytest.mark.parametrize(("kind", "container"), [("every_k", "mp4"), ("random", "mp4"), ("every_k", "avi")])
+def test_frames_of_the_whole_file_with_the_sound_of_its_middle(
+    tmp_path: Path, kind: str, container: str
+) -> None:
+    # 40 s: some frames are reached by seeking in MP4; AVI is read through
+    frames = flat_frames([4 * (i % 60) for i in range(40 * FPS)], (32, 32))
+    audio = tone(40.0)
+    audio[: 20 * 16_000] = 0  # the tone starts in the middle of the file
+    path = tmp_path / "a.mp4"
+    codec = "mp3" if container == "avi" else "aac"
+    write_clip(path, frames, audio, container=container, audio_codec=codec, gop=50)
+    sampling = Sampling(kind, every_k=7, seed=5)
+    window = read_window(path, num_frames=6, window_s=1.0, sampling=sampling)
+    indices = np.round(window.times_s * FPS).astype(int)
+    assert levels(window) == [index % 60 for index in indices]  # the pictures are those of these times
+    assert (np.diff(indices) > 0).all()
+    assert indices[-1] - indices[0] > 10 * FPS  # not the middle, but the whole
+    if kind == "every_k":
+        assert (indices % 7 == 0).all()
+    assert window.audio.shape == (16_000,)
+    assert abs(int(np.argmax(np.abs(window.audio) > 0.1)) - 8_000) <= 1_200  # MP3 starts 1105 samples late
 
 
 def test_size_that_changes_in_mid_stream(tmp_path: Path) -> None:
@@ -272,6 +385,8 @@ def test_first_video_stream_of_several_is_read() -> None:
     window = read_all(path)
     assert len(window.frames) == 325 == int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     assert window.frames.shape[1:3] == (180, 320)
+    expected = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    assert np.abs(window.frames[0].astype(int) - expected).mean() < 1.5
 
 
 @needs_realdata
@@ -288,6 +403,13 @@ def test_pictures_of_real_clips_equal_opencvs(name: str) -> None:
 
 @needs_realdata
 @pytest.mark.parametrize("name", ["bt709_full_range", "h264_10bits", "h265_10bits", "h265_video"])
-def test_real_files_without_sound(name: str) -> None:
-    with pytest.raises(ClipError, match="no audio track"):
-        read_window(REALDATA / "edge" / f"{name}.mp4", num_frames=4, window_s=0.5)
+def test_pictures_of_real_files_without_sound_equal_opencvs(name: str) -> None:
+    path = REALDATA / "edge" / f"{name}.mp4"
+    header = read_header(path)
+    capture = cv2.VideoCapture(str(path))
+    assert header.num_frames == int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    window = read_window(path, num_frames=1, window_s=0.5, sampling=Sampling("every_k", every_k=10_000))
+    assert window.times_s.tolist() == [0.0]
+    expected = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    assert np.abs(window.frames[0].astype(int) - expected).mean() < 4
+    assert len(window.audio) == 0

@@ -48,7 +48,6 @@ class Shard:
         path: its folder.
         clips: the N clips, in the order of the rows; length, number of frames and quality (the codec)
             are filled in where the corpus tells none.
-        headers: what their files say of themselves.
         frames: (N, num_frames, image_size, image_size, 3) uint8 RGB, read-only memory map.
         mfcc: (N, steps, num_mfcc) float16, read-only memory map.
         labels: (N,) uint8, 1 = fake.
@@ -58,12 +57,12 @@ class Shard:
             upright picture.
         times: (N, num_frames) float32, when each frame is shown, s.
         skipped: the clips that are not in it.
+        headers: what the N files say of themselves.
     """
 
     digest: str
     path: Path
     clips: tuple[Clip, ...]
-    headers: tuple[Header, ...]
     frames: NDArray[np.uint8]
     mfcc: NDArray[np.float16]
     labels: NDArray[np.uint8]
@@ -72,6 +71,7 @@ class Shard:
     boxes: NDArray[np.float32]
     times: NDArray[np.float32]
     skipped: tuple[SkippedClip, ...]
+    headers: tuple[Header, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -244,7 +244,6 @@ def open_shard(path: Path) -> Shard:
             digest=layout["digest"],
             path=path,
             clips=tuple(from_record(record, root) for record in table["clips"]),
-            headers=tuple(Header(**record) for record in table["headers"]),
             frames=arrays[FRAMES_FILE],
             mfcc=arrays[MFCC_FILE],
             labels=arrays[LABELS_FILE],
@@ -253,6 +252,7 @@ def open_shard(path: Path) -> Shard:
             boxes=arrays[BOXES_FILE],
             times=arrays[TIMES_FILE],
             skipped=tuple(SkippedClip(**record) for record in table["skipped"]),
+            headers=tuple(Header(**record) for record in table["headers"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
