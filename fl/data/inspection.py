@@ -33,7 +33,7 @@ class FileFacts:
 
     Attributes:
         path: the file.
-        size_bytes: of the file; 0 if it is missing.
+        size_bytes: of the file; 0 if it is missing, or ended its reader.
         header: of a file that can be used; None otherwise.
         reason: why it cannot be used; empty if it can be.
         missing: there is no such file.
@@ -142,7 +142,7 @@ def _inspect_suspect(path: Path, limits: MediaSettings, look: bool, process: _Pr
         return process.inspect([path], limits, look)[0]
     except BrokenProcessPool:
         reason = f"its reader died, or did not end within {limits.timeout_s:g} s (data.media.timeout_s)"
-        return FileFacts(path, path.stat().st_size, reason=reason)
+        return FileFacts(path, reason=reason)
 
 
 def _inspect_chunk(paths: Sequence[Path], limits: MediaSettings, look: bool) -> list[FileFacts]:
