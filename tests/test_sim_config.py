@@ -58,9 +58,8 @@ def test_what_is_built_is_frozen_and_of_plain_types():
 @pytest.mark.parametrize(("group", "option"), GROUP_FILES)
 def test_every_group_file_composes_and_only_holds_what_differs_from_the_schema(group: str, option: str):
     text = (resources.files("sim_configs") / group / f"{option}.yaml").read_text()
-    overrides = [f"{group}={option}"] + (
-        ["data.root=/"] if option in ("folders", "lavdf", "few_videos") else []
-    )
+    rootless = group == "data" and option != "synthetic"
+    overrides = [f"{group}={option}"] + (["data.root=/"] if rootless or option == "few_videos" else [])
     got = request(*overrides)
     values = yaml.safe_load(text) or {}
     values.pop("defaults", None)
@@ -105,7 +104,11 @@ BAD = [
     ("compress.prune_rounds=[3,3]", "compress.prune_rounds must rise without repeats, got [3,3]"),
     ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 6, got [0]"),
     ("strategy.num_rounds=3", "must lie within 1 and strategy.num_rounds = 3, got [2,4]"),
-    ("partition.scheme=x", "partition.scheme must be one of iid, dirichlet, got 'x'"),
+    (
+        "partition.scheme=x",
+        "partition.scheme must be one of iid, dirichlet, dirichlet_label, identity, manipulation, quality, "
+        "zipf, lognormal, got 'x'",
+    ),
     ("distill.soft_wieght=1", "no setting distill.soft_wieght; did you mean distill.soft_weight?"),
     ("distil.soft_weight=1", "no setting distil.soft_weight; did you mean distill.soft_weight?"),
     ("soft_weight=1", "no setting soft_weight; did you mean distill.soft_weight?"),
@@ -114,7 +117,8 @@ BAD = [
     ("zzz=1", "no setting zzz; `python -m sim run --help` lists them"),
     (
         "data=synthetc",
-        "data must be one of folders, lavdf, synthetic, got 'synthetc'; did",
+        "data must be one of celebdf, dfdc, faceforensics, folders, images, lavdf, synthetic, table, "
+        "got 'synthetc'; did",
     ),
     ("data.clip=5", "data.clip is a section"),
     ("distill=3", "'distill=3' cannot be read"),

@@ -68,8 +68,8 @@ def test_help_is_quick_lists_the_commands_and_imports_nothing_heavy(project_dir:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["rnu"], "fedpin: there is no command 'rnu'; choose from run, models, metrics; did you mean run?"),
-        ([], "fedpin: a command must be named; choose from run, models, metrics"),
+        (["rnu"], "fedpin: there is no command 'rnu'; choose from run, data, models, metrics; did you mean run?"),
+        ([], "fedpin: a command must be named; choose from run, data, models, metrics"),
         (["models", "--jsno"], "fedpin: unrecognized arguments: --jsno; usage: python -m sim models"),
         (["run", "--cfg", "x"], "fedpin: argument --cfg/-c: invalid choice: 'x'"),
         (
@@ -198,7 +198,7 @@ def test_cfg_prints_the_configuration_and_runs_nothing(project_dir: Path, tmp_pa
 def test_runs_help_lists_groups_and_every_setting_with_the_value_in_use(capsys: pytest.CaptureFixture[str]):
     assert main(["run", "experiment=smoke", "--help"]) == 0
     out = capsys.readouterr().out
-    assert "data        folders  lavdf  synthetic*" in out
+    assert "data        celebdf  dfdc  faceforensics  folders  images  lavdf  synthetic*  table" in out
     assert re.search(r"strategy\.num_rounds=2 +at least 1: rounds", out)
     assert re.search(r"distill\.soft_weight=0\.5 +in \[0, 1\]: ", out)
 

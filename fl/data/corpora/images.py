@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from fl.data.clips import REAL, Clip, Split
 from fl.data.corpora.listing import FAKE, IMAGE_SUFFIXES, CorpusFolder
 from fl.errors import RequestError
-from fl.settings.data import ImagesSettings
+from fl.settings import ImagesSettings
 
 LABELS = {"real": 0, "0_real": 0, "fake": 1, "1_fake": 1}
 SPLITS: dict[str, Split] = {
