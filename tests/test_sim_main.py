@@ -68,7 +68,10 @@ def test_help_is_quick_lists_the_commands_and_imports_nothing_heavy(project_dir:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["rnu"], "fedpin: there is no command 'rnu'; choose from run, data, models, metrics; did you mean run?"),
+        (
+            ["rnu"],
+            "fedpin: there is no command 'rnu'; choose from run, data, models, metrics; did you mean run?",
+        ),
         ([], "fedpin: a command must be named; choose from run, data, models, metrics"),
         (["models", "--jsno"], "fedpin: unrecognized arguments: --jsno; usage: python -m sim models"),
         (["run", "--cfg", "x"], "fedpin: argument --cfg/-c: invalid choice: 'x'"),
