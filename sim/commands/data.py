@@ -31,8 +31,8 @@ USAGE = """\
 usage: python -m sim data ACTION data=CORPUS data.root=FOLDER [SECTION.KEY=VALUE ...] [--json]
 
 Actions
-  check   counts, lengths, codecs, unusable files, leaks between splits; exit code 1 if a result would
-          be spoilt
+  check   counts, lengths, codecs, unusable files, leaks between splits; exit code 1 if something
+          would spoil a result
   build   decode, crop and store every split, as `run` would; resumes where it was stopped
   show    a picture of some clips: frames with the face's box, crops, MFCC, labels
 
