@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clip_files import add_face, draw_face
 
-from fl.data.faces import crop_faces, detect_faces, fill_track
+from fl.data.faces import crop_faces, detect_faces, fill_track, shrink_frames
 from fl.data.media import read_window
 from fl.errors import ClipError
 
@@ -84,6 +84,29 @@ def test_track_drops_a_false_find() -> None:
     boxes = np.tile(np.array([[50, 50, 40, 40]], dtype=np.float32), (7, 1))
     boxes[3] = [0, 0, 60, 60]
     np.testing.assert_array_equal(fill_track(boxes), np.tile([[50, 50, 40, 40]], (7, 1)))
+
+
+def test_track_without_smoothing_goes_where_the_boxes_go() -> None:
+    boxes = np.tile(np.array([[50, 50, 40, 40]], dtype=np.float32), (7, 1))
+    boxes[3] = [0, 0, 40, 40]
+    np.testing.assert_array_equal(fill_track(boxes, smoothing=1), boxes)
+    np.testing.assert_array_equal(fill_track(boxes, smoothing=3), np.tile([[50, 50, 40, 40]], (7, 1)))
+    np.testing.assert_array_equal(fill_track(boxes[:1], smoothing=99), boxes[:1])
+
+
+def test_stricter_cascade_finds_less() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    picture = (0.45 * draw_face(160, 40, 40, 80) + 0.55 * noise).astype(np.uint8)[None]
+    loose = detect_faces(picture, scale_factor=1.05, min_neighbors=1)
+    assert np.isfinite(loose).all()
+    assert np.isnan(detect_faces(picture, scale_factor=1.9, min_neighbors=20)).all()
+
+
+def test_whole_pictures_are_squeezed_by_averaging() -> None:
+    frame = np.zeros((32, 64, 3), dtype=np.uint8)
+    frame[::2, ::2] = 200
+    np.testing.assert_array_equal(shrink_frames(frame[None], size=16), np.full((1, 16, 16, 3), 50))
+    assert shrink_frames(frame[None], size=100).shape == (1, 100, 100, 3)
 
 
 def test_too_few_faces_are_a_clip_error() -> None:
