@@ -16,7 +16,7 @@ from fl.data.inspection import inspect_file
 from fl.settings import MediaSettings
 
 HEADS = Path(__file__).resolve().parents[2] / "shared" / "realdata" / "talking_heads"
-RECODINGS = ((40, 1.0), (28, 0.5), (35, 1.5))  # CRF, size
+RECODINGS = ((35, 1.0), (28, 0.5), (35, 1.5))  # CRF, size
 
 
 def of_file(path: Path) -> bytes:

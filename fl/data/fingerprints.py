@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 NUM_PICTURES = 3
 """Pictures of a file that are hashed."""
-NEAR_SHARE = 0.15
+NEAR_SHARE = 0.10
 """Files whose fingerprints differ in at most this share of their bits are near-duplicates.
 
-Measured: copies at CRF 28 to 40 and half to one and a half times the size differ in .02 to .07 of the bits
-(recorded people) and .04 to .13 (rendered ones); different people in the same studio in .23 and more
-(median .46), different rendered people in .29 and more. Unrelated pictures differ in about half.
+Measured: copies at CRF 28 to 35 and half to one and a half times the size differ in .01 to .07 of the bits;
+at CRF 40 in up to .07 (recorded people) and .13 (rendered ones, whose backgrounds are plainer). Recorded
+strangers in one studio differ in .23 and more, the nearest of 360 rendered people in .125 and more;
+unrelated pictures in about half.
 """
 
 _SIDE = 64  # pictures are shrunk to this before the DCT, pixels

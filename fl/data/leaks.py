@@ -110,7 +110,7 @@ def _near(clip: Clip, other: Clip, share: float, root: Path) -> Problem:
         "near_duplicate" if training else "leak_near_duplicate",
         relative(clip.path, root),
         f"in {clip.split}, shows nearly the same as {relative(other.path, root)} in {other.split}: "
-        f"{share:.0%} of their fingerprints differ, the limit is {NEAR_SHARE:.0%}",
+        f"their fingerprints differ in {share:.1%} of the bits, the limit is {NEAR_SHARE:.0%}",
     )
 
 
