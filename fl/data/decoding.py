@@ -65,6 +65,7 @@ def decode(
     if audio is not None and audio.codec_context is None:
         raise ClipError("no decoder for its audio track")
     origin_s = float((video.start_time or 0) * video.time_base)
+    tick_s = 0.0 if audio is None else float(audio.time_base)
     # AVI stores no presentation times (libav's are out of order with B-frames), but its rate is constant.
     counted = container.format.name == "avi"
     time_s = -1 / header.fps
@@ -75,7 +76,7 @@ def decode(
         more_audio = stretch.has_sound and audio is not None
         for packet in container.demux(*([video] if audio is None else [video, audio])):
             if packet.stream is audio:
-                packet_s = 0.0 if packet.pts is None else float(packet.pts * audio.time_base) - origin_s
+                packet_s = 0.0 if packet.pts is None else packet.pts * tick_s - origin_s
                 more_audio = more_audio and packet_s < sound.end_s + _PREROLL_S
                 if more_audio and (packet.pts is None or packet_s >= sound.start_s - _PREROLL_S):
                     for frame in packet.decode():

@@ -33,7 +33,10 @@ class Sound:
             raise ClipError(f"its sound cannot be resampled: {error}") from error
         for part in resampled:
             if part is not None:
-                self._chunks.append(part.to_ndarray().mean(axis=0, dtype=np.float32))
+                channels = part.to_ndarray()
+                self._chunks.append(
+                    channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
+                )
 
     def samples(self) -> NDArray[np.float32] | None:
         """(round((end_s - start_s) * 16000),) float32, zero where there was no sound; None: nowhere any."""
