@@ -11,7 +11,8 @@ from PIL import Image
 
 from fl.errors import RequestError
 from fl.settings import ClipSettings, DataSettings
-from sim.report.contact_sheet import choose_clips, draw_contact_sheet, read_example, strip_frames
+from sim.report.contact_sheet import draw_boxes, draw_contact_sheet
+from sim.report.examples import choose_clips, read_example
 
 DATA = DataSettings(clip=ClipSettings(num_frames=6, window_s=0.8))
 
@@ -38,14 +39,25 @@ def test_clips_of_every_category_are_chosen_once_and_evenly(clips, num_clips):
 
 
 def test_a_box_is_drawn_where_the_face_is():
-    frames = np.full((2, 80, 120, 3), 200, dtype=np.uint8)
-    strip, starts = strip_frames(frames, np.array([[20, 10, 40, 40], [60, 30, 40, 40]], dtype=np.float32))
-    assert strip.shape == (160, 2 * 240 + 6, 3)
-    assert starts == [0, 246]
-    box = (255, 210, 0)
-    for x, y in ((40, 40), (60, 20), (120, 60), (246 + 120, 100), (246 + 200, 80)):
-        assert tuple(strip[y, x]) == box
-    assert tuple(strip[60, 60]) == (200, 200, 200)
+    frames = np.full((2, 160, 240, 3), 200, dtype=np.uint8)
+    drawn = draw_boxes(frames, np.array([[40.0, 20, 80, 80], [120.0, 60, 80, 80]]))
+    for index, x, y in ((0, 40, 40), (0, 60, 20), (0, 120, 60), (1, 120, 100), (1, 200, 80)):
+        assert tuple(drawn[index, y, x]) == (255, 210, 0)
+    assert (drawn[0, 40:80, 60:100] == 200).all()
+    assert (frames == 200).all()
+    assert (draw_boxes(frames, np.empty((0, 4))) == 200).all()
+
+
+def test_an_example_keeps_a_few_small_pictures_with_the_box_around_the_face(tmp_path):
+    large = np.stack([draw_face(640, 120, 140, 360)] * 20)
+    read = example(tmp_path / "a.mp4", large, tone(0.8))
+    assert read.tensors is not None
+    assert read.pictures.shape == (4, 160, 160, 3)
+    assert read.tensors.frames.shape == (4, 80, 80, 3)
+    assert len(read.times_s) == len(read.boxes) == 4
+    left, top, width, height = read.boxes[0]
+    assert abs(left + width / 2 - 75) < 12
+    assert abs(top + height / 2 - 80) < 12
 
 
 def test_every_column_of_a_clip_with_face_and_sound_shows_something(tmp_path):
@@ -65,9 +77,9 @@ def test_every_column_of_a_clip_with_face_and_sound_shows_something(tmp_path):
 def test_a_clip_without_a_face_is_shown_with_the_reason(tmp_path):
     read = example(tmp_path / "a.mp4", flat_frames([90] * 20, (96, 96)), tone(0.8))
     assert read.reason == "no face in any frame"
-    assert read.window is not None
+    assert len(read.pictures) == 4
     gone = read_example(replace(clip("ann", "real"), path=tmp_path / "gone.mp4"), DATA)
-    assert (gone.reason, gone.window) == ("no such file", None)
+    assert (gone.reason, len(gone.pictures)) == ("no such file", 0)
     draw_contact_sheet([read, gone], tmp_path / "sheet.png", "two that cannot be used")
     assert (np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))[-297:] < 200).any()
 

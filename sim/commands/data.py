@@ -160,7 +160,8 @@ def _show(experiment: Experiment, asked: Namespace) -> int:
     if not 1 <= asked.num <= 60:
         raise RequestError(f"--num must be in [1, 60], got {asked.num}; one picture holds no more clips")
     from sim.progress import Progress
-    from sim.report.contact_sheet import choose_clips, draw_contact_sheet, read_example
+    from sim.report.contact_sheet import draw_contact_sheet
+    from sim.report.examples import choose_clips, read_example
 
     progress = Progress()
     clips = _read_table(experiment, progress)
