@@ -4,11 +4,9 @@ The splits are compared in pairs: the server's public clips, the clients', valid
 """
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +14,8 @@ import numpy as np
 from fl.data.clips import Clip
 from fl.data.fingerprints import NEAR_SHARE, differing_shares, pack
 from fl.data.inspection import FileFacts
+from fl.data.problems import Problem, relative
 from fl.data.splits import SPLITS
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with a corpus.
-
-    Attributes:
-        kind: a leak between splits ("leak_file", "leak_source", "leak_identity", "leak_donor",
-            "leak_near_duplicate", "leak_random_crops"); "near_duplicate" between the two training splits,
-            which changes no figure of validation and test; or else "empty_split", "one_class",
-            "too_many_bad", "missing", "unreadable".
-        file: relative to the corpus; empty if it is no single file's.
-        reason: what is wrong, in a sentence's worth.
-    """
-
-    kind: str
-    file: str
-    reason: str
 
 
 def find_leaks(clips: Sequence[Clip], facts: Mapping[Path, FileFacts], root: Path) -> list[Problem]:
@@ -112,11 +93,6 @@ def _near(clip: Clip, other: Clip, share: float, root: Path) -> Problem:
         f"in {clip.split}, shows nearly the same as {relative(other.path, root)} in {other.split}: "
         f"their fingerprints differ in {share:.1%} of the bits, the limit is {NEAR_SHARE:.0%}",
     )
-
-
-def relative(path: Path, root: Path) -> str:
-    """``path`` as seen from ``root``, with slashes."""
-    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def _shared(

@@ -12,16 +12,12 @@ from typing import Any
 from fl.data.clips import Clip
 from fl.data.headers import Header
 from fl.data.inspection import FileFacts, inspect_files
-from fl.data.leaks import Problem, find_leaks, relative
+from fl.data.leaks import find_leaks
+from fl.data.problems import HARMLESS, Problem, bad_files, relative, spoilt_splits
 from fl.data.splits import SPLITS
 from fl.data.tables import corpus_root
 from fl.settings import DataSettings, Experiment
 from sim.progress import Progress
-
-UNUSABLE = ("missing", "unreadable")
-"""Kinds of problems of one file, which is then skipped and counted."""
-HARMLESS = (*UNUSABLE, "near_duplicate")
-"""Kinds of problems that spoil no result by themselves."""
 
 
 @dataclass(frozen=True)
@@ -113,20 +109,11 @@ def check_corpus(
     problems = [
         *(_leaky_scheme() if scheme == "random_crops_leaky" else ()),
         *leaks,
-        *_spoilt_splits(clips, facts, data.max_bad_share),
+        *spoilt_splits(clips, facts, data.max_bad_share),
         *bad_files(facts.values(), root),
     ]
     told = [*notes, *_notes(facts, unlisted, root, data, look)]
     return CorpusCheck(data.corpus, root, scheme, clips, facts, unlisted, problems, told)
-
-
-def bad_files(facts: Iterable[FileFacts], root: Path) -> list[Problem]:
-    """Every file that is missing or cannot be used, by name."""
-    bad = [found for found in facts if found.reason]
-    return [
-        Problem("missing" if found.missing else "unreadable", relative(found.path, root), found.reason)
-        for found in sorted(bad, key=lambda found: (not found.missing, found.path))
-    ]
 
 
 def unlisted_files(root: Path, listed: Iterable[Path]) -> list[Path]:
@@ -218,31 +205,6 @@ def _leaky_scheme() -> list[Problem]:
         "test figures are too good; take split=by_identity for any result"
     )
     return [Problem("leak_random_crops", "", reason)]
-
-
-def _spoilt_splits(
-    clips: Sequence[Clip], facts: Mapping[Path, FileFacts], max_bad_share: float
-) -> list[Problem]:
-    """Splits that are empty, hold one class only, or lose too many clips; by the clips that can be used."""
-    problems = []
-    for split in SPLITS:
-        members = [clip for clip in clips if clip.split == split]
-        labels = Counter(clip.label for clip in members if not facts[clip.path].reason)
-        bad = len(members) - labels.total()
-        if bad and bad > max_bad_share * len(members):
-            reason = (
-                f"{bad} of {len(members)} clips of {split} cannot be used, data.max_bad_share is "
-                f"{max_bad_share:g}: mend or remove these files, or raise it"
-            )
-            problems.append(Problem("too_many_bad", "", reason))
-        if not labels:
-            reason = f"{split} holds no clip that can be used: add videos, or change the split's shares"
-            problems.append(Problem("empty_split", "", reason))
-        elif len(labels) == 1:
-            only = "fake" if labels[1] else "real"
-            reason = f"every usable clip of {split} ({labels.total()}) is {only}: nothing can be told apart"
-            problems.append(Problem("one_class", "", reason))
-    return problems
 
 
 def _notes(

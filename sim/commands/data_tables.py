@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fl.data.leaks import Problem
+from fl.data.problems import HARMLESS, UNUSABLE, Problem
 from fl.data.splits import SPLITS
-from sim.commands.data_check import HARMLESS, UNUSABLE, CorpusCheck, describe_files
+from sim.commands.data_check import CorpusCheck, describe_files
 from sim.progress import MAX_COLUMNS, clean, duration
 
 SHOWN_PER_KIND = 5
