@@ -148,7 +148,7 @@ def build_store(
     if store.skipped:
         first = store.skipped[0]
         progress.line(
-            f"Skipped {len(store.skipped)} of {len(chosen)} {split} clips, e.g. {first.file}: {first.reason}"
+            f"Skipped {len(store.skipped)} of {len(chosen)} {split} clips: {first.reason}, e.g. {first.file}"
         )
     return store
 

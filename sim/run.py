@@ -32,6 +32,7 @@ from sim.grids.messages import RUN_ID, SERVER_NODE_ID
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
 from sim.record import Prediction, append_round, read_rounds, summarise, write_predictions, write_summary
+from sim.report.caveats import leak_caveats
 from sim.report.figures import draw_figures
 from sim.report.partition import draw_partition
 from sim.report.table import print_table, rows_of_run
@@ -84,6 +85,8 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     draw_figures(run_dir)
     draw_partition(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
+    for caveat in caveats(prepared):
+        progress.line(caveat)
     return run_dir
 
 
@@ -200,6 +203,12 @@ def open_grid(
         yield grid
 
 
+def caveats(prepared: Prepared) -> list[str]:
+    """What must be said beside every figure of this run."""
+    training = (*prepared.stores["public"].clips, *prepared.stores["clients"].clips)
+    return leak_caveats(training, prepared.stores["test"].clips)
+
+
 def finish(
     run_dir: Path,
     experiment: Experiment,
@@ -215,6 +224,7 @@ def finish(
         asdict(experiment),
         overrides=list(overrides),
         partition={**asdict(experiment.partition), **prepared.skew},
+        caveats=caveats(prepared),
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
     )

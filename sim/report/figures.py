@@ -62,6 +62,7 @@ def footer_text(name: str, summary: dict[str, Any], rounds: Sequence[RoundRecord
         parts.append(str(cpu))
     if any(record["simulated"] or _at(record, ("clients", "stragglers")) for record in rounds):
         parts.append("clients, stragglers and drop-outs are simulated")
+    parts += summary.get("caveats", ())
     return "  |  ".join(parts).encode("latin-1", "replace").decode("latin-1")
 
 
