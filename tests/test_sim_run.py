@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -197,15 +198,10 @@ def test_a_weak_teacher_stops_the_run_with_its_sentence(tiny: Tiny) -> None:
         )
 
 
-def hear_interrupts() -> None:
-    """A background job of a shell ignores SIGINT, and its children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 @pytest.mark.ray
 def test_interrupted_it_ends_in_time_keeps_its_record_and_leaves_no_process(
-    tiny: Tiny, tmp_path: Path
+    tiny: Tiny, tmp_path: Path, hear_interrupts: Callable[[], None]
 ) -> None:
     command = [sys.executable, "-m", "sim", "run", *TINY, "strategy.num_rounds=50", "grid=ray"]
     command += [f"cache_dir={tiny.cache_dir}", f"runs_dir={tmp_path}", "name=cut"]
