@@ -1,6 +1,8 @@
 """What every test shares: quiet libraries, one thread, a cache of its own, reproducible hypotheses."""
 
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,13 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def project_dir() -> Path:
     """The root of the checkout."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def hear_interrupts() -> Callable[[], None]:
+    """For a child before it starts: a background job of a shell ignores SIGINT, and so would its children."""
+
+    def hear() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return hear

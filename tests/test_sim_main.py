@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -215,12 +215,9 @@ def test_a_users_own_folder_of_experiments_is_found(stub_run: list, tmp_path: Pa
     assert stub_run[0][0].strategy.num_rounds == 50
 
 
-def hear_interrupts() -> None:
-    """A background job of a shell ignores SIGINT, and its children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_ctrl_c_ends_with_130_and_one_line(project_dir: Path, tmp_path: Path):
+def test_ctrl_c_ends_with_130_and_one_line(
+    project_dir: Path, tmp_path: Path, hear_interrupts: Callable[[], None]
+):
     code = (
         "import sys, time, types; module = types.ModuleType('sim.run');\n"
         "def run_experiment(*_):\n    print('started', flush=True); time.sleep(60)\n"
