@@ -1,6 +1,6 @@
 """What a round's student is worth: accuracy, EPS, and the exported ONNX graphs, float and INT8."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from fl.compress.export import load_template, max_difference, save_model
+from fl.compress.model_card import ModelCard, write_card, write_card_to
 from fl.compress.quantize import Calibration, quantize_int8, recipe_of
 from fl.compress.sessions import run_session, session_feeds
 from fl.data.shards import ShardView
@@ -40,6 +41,7 @@ class Examiner:
         latency: how many runs are timed.
         run_dir: where student.onnx and student.int8.onnx go.
         cache_dir: where exported graphs are kept.
+        card: what the exported graphs say of themselves; the architecture is filled in.
         seed: of the bootstrap and of the order of timed runs.
     """
 
@@ -51,6 +53,7 @@ class Examiner:
     latency: LatencySettings
     run_dir: Path
     cache_dir: Path
+    card: ModelCard
     seed: int
 
 
@@ -118,7 +121,8 @@ def export_student(
     """Write student.onnx and student.int8.onnx; the largest difference of the float one from PyTorch."""
     inputs = inputs_of(architecture, examiner.test)
     template = load_template(architecture, network, inputs, examiner.cache_dir)
-    model = template.with_weights(network.state_dict())
+    card = replace(examiner.card, architecture_sha256=architecture.sha256)
+    model = write_card(template.with_weights(network.state_dict()), card)
     float_onnx = save_model(model, examiner.run_dir / "student.onnx")
     int8_onnx = quantize_int8(
         float_onnx,
@@ -126,6 +130,7 @@ def export_student(
         recipe=recipe_of(architecture, examiner.compress.int8),
         calibration=examiner.calibration,
     )
+    write_card_to(int8_onnx, card)
     indices = np.arange(min(PARITY_CLIPS, len(examiner.test)))
     batch = load_batch(examiner.test, indices)
     difference = max_difference(open_session(float_onnx), network, batch.inputs)

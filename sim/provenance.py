@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ def digest(config: Any) -> str:
     """SHA-256 of a configuration in plain JSON types; the order of keys does not matter."""
     text = json.dumps(config, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Name of each file -> SHA-256 of its content, 64 hexadecimal digits."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def _cpu_model() -> str:

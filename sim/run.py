@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
 from fl.compress.importance import channel_groups
+from fl.compress.model_card import ModelCard
 from fl.compress.quantize import Calibration
 from fl.data.shards import take
 from fl.distill.batches import TeacherAnswers, load_batch
@@ -31,6 +32,7 @@ from sim import checks
 from sim.grids.messages import RUN_ID, SERVER_NODE_ID
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
+from sim.provenance import file_digests, versions
 from sim.record import Prediction, append_round, read_rounds, summarise, write_predictions, write_summary
 from sim.report.caveats import leak_caveats
 from sim.report.figures import draw_figures
@@ -126,6 +128,7 @@ def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cac
         latency=experiment.latency,
         run_dir=run_dir,
         cache_dir=cache_dir,
+        card=ModelCard(experiment.data.clip, run_dir.name, versions()["fedpin"] or ""),
         seed=experiment.seed,
     )
 
@@ -225,6 +228,7 @@ def finish(
         overrides=list(overrides),
         partition={**asdict(experiment.partition), **prepared.skew},
         caveats=caveats(prepared),
+        sha256=file_digests(sorted(run_dir.glob("student*.onnx"))),
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
     )

@@ -1,6 +1,7 @@
 """Whole runs on a tiny rendered corpus: real files, real messages, real actors, real ONNX sessions."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from clients.app import ClientSetup, make_client_app
 from clients.round import EdgeClient, run_round
+from fl.compress.model_card import load_model
 from fl.compress.sessions import session_feeds
 from fl.data.shards import take
 from fl.distill.teacher import obtain_teacher
@@ -98,6 +100,12 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
 
     summary = json.loads((inprocess_run / "summary.json").read_text())
     assert summary["last_round"] == last
+    for name in ("student.onnx", "student.int8.onnx"):
+        _, card = load_model(inprocess_run / name)
+        assert summary["sha256"][name] == hashlib.sha256((inprocess_run / name).read_bytes()).hexdigest()
+        assert card.clip == tiny.experiment.data.clip
+        assert card.architecture_sha256 == last["student"]["architecture_sha256"]
+        assert card.run == inprocess_run.name
     assert {path.name for path in (inprocess_run / "figures").iterdir()} >= {"rounds.png"}
     assert (inprocess_run / "checkpoints/round-002/weights.safetensors").exists()
 
