@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from fl.compress.calibration import Calibration
 from fl.compress.export import load_template, save_model
-from fl.compress.quantize import Calibration, quantize_int8, recipe_of
+from fl.compress.quantize import quantize_student
 from fl.compress.sessions import run_session
 from fl.data.shards import ShardView
 from fl.distill.batches import load_batch
@@ -47,11 +48,8 @@ def int8_agreement(
         batch = load_batch(view, np.arange(min(len(view), settings.calibration_clips)))
         calibration = Calibration(*(tensor.numpy() for tensor in (*batch.inputs, batch.labels)))
         try:
-            int8_onnx = quantize_int8(
-                float_onnx,
-                Path(folder) / "student.int8.onnx",
-                recipe=recipe_of(architecture, settings.int8),
-                calibration=calibration,
+            int8_onnx = quantize_student(
+                architecture, float_onnx, Path(folder) / "student.int8.onnx", settings, calibration
             )
         except RequestError:
             return None

@@ -1,58 +1,40 @@
-"""Float ONNX to INT8 ONNX, by a recipe for each architecture; the head always stays float.
+"""Float ONNX to INT8 ONNX, by a recipe for each architecture; the head stays float.
 
 ``dynamic`` stores the weights of matrix products as INT8 and quantises their inputs at run time:
 what pays for depthwise networks and attention. ``static`` quantises every operator between fixed
 ranges (QDQ): the smallest file. Its ranges come from calibration clips, which must hold both
 classes: clips of one class clip the logit's range and the network then answers that class only.
+``mixed`` is static with the modules that lose most in float (`fl.compress.sensitivity`);
+``weight_only`` stores INT8 and computes in float (`fl.compress.weight_only`).
 """
 
-import logging
+import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType
-from onnxruntime.quantization import quantize_dynamic as ort_dynamic
-from onnxruntime.quantization import quantize_static as ort_static
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from fl.compress.export import OUTPUTS, save_model, strip_metadata
+from fl.compress.calibration import METHODS, Calibration, checked_calibration
+from fl.compress.export import save_model, strip_metadata
 from fl.compress.layout import name_image_axis
+from fl.compress.nodes import head_name, name_nodes
+from fl.compress.sensitivity import quantize_mixed
+from fl.compress.static import StaticQuantizer, quiet_quantizer
+from fl.compress.weight_only import store_weights_int8
 from fl.errors import RequestError
+from fl.settings import CompressSettings
 from models.architecture import Architecture
-from models.output import INPUTS
+
+__all__ = ["RECIPES", "Calibration", "quantize_int8", "quantize_student", "recipe_of"]
 
 RECIPES: Mapping[str, str] = MappingProxyType({"pinpoint": "static", "pin_lite": "dynamic"})
 """Architecture -> the recipe that is fastest for it."""
 
-MIN_CALIBRATION_CLIPS = 32
-"""Fewest clips that calibrate static INT8."""
-
-_CALIBRATION_BATCH = 16
-_LAYERS = ("Gemm", "MatMul", "Conv")
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Clips from which static INT8 takes its ranges: never test clips.
-
-    Attributes:
-        frames: (clips, num_frames, 3, height, width), as the network takes them.
-        mfcc: (clips, audio_steps, num_mfcc).
-        modalities: (clips, 2), 1 where the clip has video, and audio.
-        labels: (clips,), 1 = fake.
-    """
-
-    frames: NDArray[np.float32]
-    mfcc: NDArray[np.float32]
-    modalities: NDArray[np.float32]
-    labels: NDArray[np.float32]
+CHOICES = ("dynamic", "static", "mixed", "weight_only")
 
 
 def recipe_of(architecture: Architecture, int8: str = "auto") -> str:
@@ -60,22 +42,55 @@ def recipe_of(architecture: Architecture, int8: str = "auto") -> str:
 
     Args:
         architecture: only its name counts.
-        int8: "auto", "dynamic" or "static".
+        int8: "auto", or one of `CHOICES`.
 
     Raises:
         RequestError: no such recipe, or none for this architecture.
     """
     if int8 != "auto":
-        if int8 not in ("dynamic", "static"):
-            raise RequestError(f"compress.int8 must be auto, dynamic or static, got {int8!r}")
+        if int8 not in CHOICES:
+            raise RequestError(f"compress.int8 must be auto or one of {', '.join(CHOICES)}, got {int8!r}")
         return int8
     name = architecture.name
     if name not in RECIPES:
         raise RequestError(
             f"compress.int8=auto knows {', '.join(sorted(RECIPES))}, got {name!r}; "
-            "set it to dynamic or static"
+            f"set it to one of {', '.join(CHOICES)}"
         )
     return RECIPES[name]
+
+
+def quantize_student(
+    architecture: Architecture,
+    model: onnx.ModelProto | Path,
+    destination: Path,
+    settings: CompressSettings,
+    calibration: Calibration,
+) -> Path:
+    """Quantise as the settings ask, the ablation `compress.calibration=one_class` included.
+
+    The ablation is what a client does that holds one class and takes no care: static INT8 of every
+    operator, the head too, on real clips only.
+
+    Args:
+        architecture: of the network.
+        model: as in `quantize_int8`.
+        destination: as in `quantize_int8`.
+        settings: recipe, method and ablation.
+        calibration: clips of both classes.
+
+    Raises:
+        RequestError: as in `quantize_int8`; or the ablation with another recipe than static.
+    """
+    recipe = recipe_of(architecture, settings.int8)
+    if settings.calibration == "two_class":
+        return quantize_int8(model, destination, recipe, calibration, settings.calibration_method)
+    if recipe != "static":
+        raise RequestError(
+            f"compress.calibration=one_class is an ablation of static INT8, got the recipe {recipe!r}; "
+            "add compress.int8=static"
+        )
+    return quantize_one_class(model, destination, calibration, settings.calibration_method)
 
 
 def quantize_int8(
@@ -83,135 +98,95 @@ def quantize_int8(
     destination: Path,
     recipe: str,
     calibration: Calibration | None = None,
+    method: str = "minmax",
 ) -> Path:
     """Quantise a float graph and write the INT8 one.
 
     Args:
         model: what `OnnxTemplate.with_weights` gave, or its file; left as it is.
-        destination: the file to write, whole or not at all.
-        recipe: "dynamic" or "static" (see the module and `recipe_of`).
-        calibration: clips of both classes; only "static" looks at them.
+        destination: the file to write, whole or not at all; "mixed" writes what it found beside it,
+            as ``<destination without .onnx>.sensitivity.json``.
+        recipe: one of `CHOICES` (see the module and `recipe_of`).
+        calibration: clips of both classes; only "static" and "mixed" look at them.
+        method: of `fl.compress.calibration.METHODS`; only "static" and "mixed" look at it.
 
     Returns:
         ``destination``.
 
     Raises:
-        RequestError: another recipe; or static without calibration clips, with too few of them,
-            or with clips of one class.
+        RequestError: another recipe or method; or static and mixed without calibration clips, with too
+            few of them, or with clips of one class.
     """
-    if recipe not in ("dynamic", "static"):
-        raise RequestError(f"compress.int8 must be dynamic or static here, got {recipe!r}")
-    source = onnx.ModelProto()
-    source.CopyFrom(onnx.load(model) if isinstance(model, Path) else model)
-    _name_nodes(source)
-    add_pre_process_metadata(source)
-    with tempfile.TemporaryDirectory() as folder, _quiet_quantiser():
-        path = Path(folder) / "int8.onnx"
+    if recipe not in CHOICES:
+        raise RequestError(f"compress.int8 must be one of {', '.join(CHOICES)} here, got {recipe!r}")
+    source = _named(model)
+    if recipe == "weight_only":
+        store_weights_int8(source)
+        return _save(source, destination)
+    with tempfile.TemporaryDirectory() as folder:
         if recipe == "dynamic":
-            _write_dynamic(source, path)
-        else:
-            _write_static(source, path, checked_calibration(calibration))
-        quantized = onnx.load(path)
-    strip_metadata(quantized)
-    name_image_axis(quantized)
-    return save_model(quantized, destination)
+            return _save(_dynamic(source, Path(folder)), destination)
+        quantizer = _static(source, checked_calibration(calibration), method, Path(folder))
+        if recipe == "static":
+            return _save(quantizer.quantize(leave=[head_name(source)]), destination)
+        quantized, found = quantize_mixed(quantizer, head_name(source))
+        record = json.dumps(found.as_record(), indent=1, allow_nan=False) + "\n"
+        destination.with_suffix(".sensitivity.json").write_text(record)
+        return _save(quantized, destination)
 
 
-def checked_calibration(calibration: Calibration | None) -> Calibration:
-    """The calibration itself, if static INT8 may rest on it.
+def quantize_one_class(
+    model: onnx.ModelProto | Path, destination: Path, calibration: Calibration, method: str = "minmax"
+) -> Path:
+    """The ablation of `quantize_student`: every operator static, the ranges of real clips only.
+
+    Args:
+        model: as in `quantize_int8`.
+        destination: the file to write.
+        calibration: of which only the real clips count.
+        method: as in `quantize_int8`.
 
     Raises:
-        RequestError: none, too few clips, or clips of one class.
+        RequestError: no real clip, or no such method.
     """
-    num_clips = 0 if calibration is None else len(calibration.labels)
-    if calibration is None or num_clips < MIN_CALIBRATION_CLIPS:
-        raise RequestError(
-            f"static INT8 needs compress.calibration_clips of at least {MIN_CALIBRATION_CLIPS}, "
-            f"got {num_clips}; add clips or set compress.int8=dynamic"
+    real = calibration.of_class(0)
+    if not len(real.labels):
+        raise RequestError("compress.calibration=one_class needs real clips, got none; set it to two_class")
+    with tempfile.TemporaryDirectory() as folder:
+        return _save(_static(_named(model), real, method, Path(folder)).quantize(), destination)
+
+
+def _static(model: onnx.ModelProto, calibration: Calibration, method: str, folder: Path) -> StaticQuantizer:
+    if method not in METHODS:
+        raise RequestError(f"compress.calibration_method must be one of {', '.join(METHODS)}, got {method!r}")
+    return StaticQuantizer(model, calibration, method, folder)
+
+
+def _dynamic(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    head, path = head_name(model), folder / "int8.onnx"
+    add_pre_process_metadata(model)
+    with quiet_quantizer():
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            # A Gemm becomes a MatMul of another name before the names are looked up.
+            nodes_to_exclude=[head, f"{head}_MatMul"],
         )
-    classes = {int(label) for label in np.unique(calibration.labels)}
-    if classes != {0, 1}:
-        raise RequestError(
-            "static INT8 needs compress.calibration_clips of both classes (0 and 1), got only "
-            f"{sorted(classes)}: the network would answer one class; add clips of the other or set "
-            "compress.int8=dynamic"
-        )
-    return calibration
+    return onnx.load(path)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands the clips to the calibrator in batches."""
-
-    def __init__(self, calibration: Calibration) -> None:
-        arrays = (calibration.frames, calibration.mfcc, calibration.modalities)
-        self._batches = iter(
-            [
-                {
-                    name: array[start : start + _CALIBRATION_BATCH]
-                    for name, array in zip(INPUTS, arrays, strict=True)
-                }
-                for start in range(0, len(calibration.labels), _CALIBRATION_BATCH)
-            ]
-        )
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        return next(self._batches, None)
+def _named(model: onnx.ModelProto | Path) -> onnx.ModelProto:
+    """A copy of the graph, in which every node has a name."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(onnx.load(model) if isinstance(model, Path) else model)
+    name_nodes(copy)
+    return copy
 
 
-def _write_dynamic(model: onnx.ModelProto, path: Path) -> None:
-    head = _head(model)
-    ort_dynamic(
-        model,
-        path,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        # A Gemm becomes a MatMul of another name before the names are looked up.
-        nodes_to_exclude=[head, f"{head}_MatMul"],
-    )
-
-
-def _write_static(model: onnx.ModelProto, path: Path, calibration: Calibration) -> None:
-    ort_static(
-        model,
-        path,
-        _Reader(calibration),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[_head(model)],
-    )
-
-
-def _head(model: onnx.ModelProto) -> str:
-    """Name of the layer that makes the logits: the nearest one with weights before the output."""
-    producers = {output: node for node in model.graph.node for output in node.output}
-    node = producers[OUTPUTS[0]]
-    while node.op_type not in _LAYERS:
-        node = producers[node.input[0]]
-    return str(node.name)
-
-
-def _name_nodes(model: onnx.ModelProto) -> None:
-    """Number every node: a node without a name cannot be left out of quantisation."""
-    for index, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{index}"
-
-
-@contextmanager
-def _quiet_quantiser() -> Iterator[None]:
-    """Drop what the quantiser says through the root logger, which it would also configure."""
-    root = logging.getLogger()
-    handler = logging.NullHandler()
-
-    def not_from_quantiser(record: logging.LogRecord) -> bool:
-        return "onnxruntime" not in Path(record.pathname).parts
-
-    root.addHandler(handler)
-    root.addFilter(not_from_quantiser)
-    try:
-        yield
-    finally:
-        root.removeFilter(not_from_quantiser)
-        root.removeHandler(handler)
+def _save(model: onnx.ModelProto, destination: Path) -> Path:
+    strip_metadata(model)
+    name_image_axis(model)
+    return save_model(model, destination)

@@ -25,7 +25,19 @@ class CompressSettings:
     importance_batches: int = setting(4, COUNT, doc="batches of a client's Taylor importance")
     batchnorm_batches: int = setting(10, COUNT, doc="batches that re-estimate BatchNorm after pruning")
     int8: str = setting(
-        "auto", Limit(choices=("auto", "dynamic", "static")), doc="INT8 recipe; auto: the architecture's own"
+        "auto",
+        Limit(choices=("auto", "dynamic", "static", "mixed", "weight_only")),
+        doc="INT8 recipe; auto: the architecture's own; mixed: sweeps for what stays float",
+    )
+    calibration: str = setting(
+        "two_class",
+        Limit(choices=("two_class", "one_class")),
+        doc="clips behind static INT8; one_class: an ablation, real clips only and the head quantised",
+    )
+    calibration_method: str = setting(
+        "minmax",
+        Limit(choices=("minmax", "percentile", "entropy")),
+        doc="how static INT8 takes a tensor's range from the calibration clips",
     )
     calibration_clips: int = setting(
         64, Limit(low=32), doc="public clips of both classes that calibrate static INT8"
