@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import load as load_onnx
 from torch import nn
 
 from fl.compress.export import load_template, max_difference, save_model
-from fl.compress.model_card import ModelCard, write_card, write_card_to
+from fl.compress.model_card import ModelCard, write_card
 from fl.compress.quantize import Calibration, quantize_int8, recipe_of
 from fl.compress.sessions import run_session, session_feeds
 from fl.data.shards import ShardView
@@ -130,7 +131,7 @@ def export_student(
         recipe=recipe_of(architecture, examiner.compress.int8),
         calibration=examiner.calibration,
     )
-    write_card_to(int8_onnx, card)
+    save_model(write_card(load_onnx(int8_onnx), card), int8_onnx)
     indices = np.arange(min(PARITY_CLIPS, len(examiner.test)))
     batch = load_batch(examiner.test, indices)
     difference = max_difference(open_session(float_onnx), network, batch.inputs)

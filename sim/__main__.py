@@ -56,6 +56,18 @@ def _models(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _predict(argv: Sequence[str]) -> int:
+    from sim.commands.predict import main
+
+    return main(argv)
+
+
+def _audit(argv: Sequence[str]) -> int:
+    from sim.commands.audit import main
+
+    return main(argv)
+
+
 def _metrics(argv: Sequence[str]) -> int:
     from pathlib import Path
 
@@ -76,6 +88,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "run": Command("a federated run: distil, prune, quantise, measure (Hydra syntax)", _run),
         "data": Command("check a corpus, build its stores, show its clips", _data),
         "models": Command("every network: parameters, MACs, bytes, input shapes", _models),
+        "predict": Command("a verdict per video: fake, real or undecided", _predict),
+        "audit": Command("does a run's student hold what it should? exit code 1 if not", _audit),
         "metrics": Command("all detection metrics of a table of predictions", _metrics),
     }
 )

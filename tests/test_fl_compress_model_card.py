@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fl.compress.export import load_template, save_model
-from fl.compress.model_card import CLASSES, ModelCard, load_model, read_card, write_card, write_card_to
+from fl.compress.model_card import CLASSES, ModelCard, load_model, read_card, write_card
 from fl.compress.quantize import quantize_int8
 from fl.errors import RequestError
 from fl.metrics.cost import example_inputs
@@ -43,7 +43,7 @@ def test_card_of_both_exported_files_is_what_was_written(tmp_path: Path) -> None
     float_onnx = save_model(write_card(graph, CARD), tmp_path / "student.onnx")
     int8_onnx = quantize_int8(float_onnx, tmp_path / "student.int8.onnx", "dynamic")
     assert not onnx.load(int8_onnx).metadata_props
-    write_card_to(int8_onnx, CARD)
+    save_model(write_card(onnx.load(int8_onnx), CARD), int8_onnx)
     for path in (float_onnx, int8_onnx):
         model, card = load_model(path)
         assert card == CARD

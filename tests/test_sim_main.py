@@ -70,9 +70,9 @@ def test_help_is_quick_lists_the_commands_and_imports_nothing_heavy(project_dir:
     [
         (
             ["rnu"],
-            "fedpin: there is no command 'rnu'; choose from run, data, models, metrics; did you mean run?",
+            f"fedpin: there is no command 'rnu'; choose from {', '.join(COMMANDS)}; did you mean run?",
         ),
-        ([], "fedpin: a command must be named; choose from run, data, models, metrics"),
+        ([], f"fedpin: a command must be named; choose from {', '.join(COMMANDS)}"),
         (["models", "--jsno"], "fedpin: unrecognized arguments: --jsno; usage: python -m sim models"),
         (["run", "--cfg", "x"], "fedpin: argument --cfg/-c: invalid choice: 'x'"),
         (

@@ -13,7 +13,6 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import uses_external_data
 
-from fl.compress.export import save_model
 from fl.data.reading import READER_VERSION
 from fl.errors import RequestError
 from fl.settings import ClipSettings, FaceSettings
@@ -62,11 +61,6 @@ def write_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
         model.metadata_props.add(key=key, value=text)
     model.producer_name, model.producer_version = PRODUCER, card.fedpin_version
     return model
-
-
-def write_card_to(path: Path, card: ModelCard) -> Path:
-    """Put a card into an ONNX file, which is replaced whole or not at all."""
-    return save_model(write_card(onnx.load(path, load_external_data=False), card), path)
 
 
 def read_card(model: onnx.ModelProto, name: str) -> ModelCard:
@@ -150,6 +144,8 @@ def _check_card(card: ModelCard, model: onnx.ModelProto, name: str) -> None:
         )
     if not 0 <= card.threshold <= 1:
         raise RequestError(f"{name} has the threshold {card.threshold:g}, which is not in [0, 1]")
+    if card.clip.face.smoothing % 2 == 0:
+        raise RequestError(f"{name} smooths faces over {card.clip.face.smoothing} frames, which is not odd")
     shapes = {
         entry.name: [dim.dim_value for dim in entry.type.tensor_type.shape.dim] for entry in model.graph.input
     }
@@ -157,9 +153,7 @@ def _check_card(card: ModelCard, model: onnx.ModelProto, name: str) -> None:
     frames = [0, clip.num_frames, 3, clip.image_size, clip.image_size]
     mismatch = not shapes or not set(shapes) <= set(INPUTS) or shapes.get("frames", frames) != frames
     if mismatch or shapes.get("mfcc", [0, 0, clip.num_mfcc])[2:] != [clip.num_mfcc]:
-        raise RequestError(
-            f"{name} takes inputs {shapes}, which its own metadata contradict; export it again"
-        )
+        raise RequestError(f"{name} takes inputs {shapes}, which its metadata contradict; export it again")
 
 
 def _has_external_data(graph: onnx.GraphProto) -> bool:

@@ -85,7 +85,7 @@ def read_window(
         sound = Sound(start_s, start_s + valid_s)
         targets_s = sample_times(header, num_frames, (start_s, start_s + valid_s), sampling)
         stretches = plan_stretches(targets_s, sound, seekable=is_seekable(container))
-        pictures = _Pictures(header)
+        pictures = Pictures(header)
         waiting = deque(targets_s)
         before: tuple[float, Any] | None = None
         for time_s, frame in decode(container, video, header, sound, stretches):
@@ -127,7 +127,7 @@ def read_all(
             raise ClipError(f"{start_s:.2f} to {end_s:.2f} s is not inside its {header.duration_s:.2f} s")
         sound = Sound(start_s, end_s)
         margin_s = 0.25 / header.fps  # rounding of time stamps
-        pictures = _Pictures(header)
+        pictures = Pictures(header)
         stretch = Stretch(start_s if is_seekable(container) else 0.0, end_s - margin_s, True)
         for time_s, frame in decode(container, video, header, sound, [stretch]):
             if not start_s - margin_s <= time_s < end_s - margin_s:
@@ -155,7 +155,13 @@ def _check_gap(gap_s: float, at_s: float, header: Header) -> None:
         raise ClipError(f"truncated: no picture near {at_s:.2f} s of {header.duration_s:.2f} s")
 
 
-class _Pictures:
+def upright_rgb(frame: Any, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+    """A decoded frame as (H, W, 3) uint8 RGB, turned upright as its display matrix says."""
+    rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return np.rot90(np.asarray(rgb, dtype=np.uint8), round(frame.rotation / 90) % 4)
+
+
+class Pictures:
     """Frames that were chosen, as pictures of one size."""
 
     def __init__(self, header: Header) -> None:
@@ -171,8 +177,7 @@ class _Pictures:
         else:
             if frame.is_corrupt:
                 raise ClipError("damaged picture")
-            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            self.rgb.append(np.rot90(np.asarray(rgb, dtype=np.uint8), round(frame.rotation / 90) % 4))
+            self.rgb.append(upright_rgb(frame, self._reformatter))
         self.times_s.append(time_s)
         if self.rgb[-1].shape != self.rgb[0].shape:
             raise ClipError("the size of its pictures changes")
@@ -194,7 +199,7 @@ class _Pictures:
         self.add(time_s, frame)
 
 
-def _window(pictures: _Pictures, sound: Sound, header: Header) -> Window:
+def _window(pictures: Pictures, sound: Sound, header: Header) -> Window:
     heard = sound.samples()
     return Window(
         frames=np.stack(pictures.rgb),

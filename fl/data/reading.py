@@ -15,7 +15,7 @@ from fl.data.headers import DEFAULT_LIMITS, Header
 from fl.data.media import Window, read_window
 from fl.data.sampling import Sampling, file_seed
 from fl.errors import ClipError
-from fl.settings import ClipSettings, FaceSettings, MediaSettings
+from fl.settings import ClipSettings, MediaSettings
 
 READER_VERSION = 2
 """Part of every shard's digest: raise it when the same file would give other tensors."""
@@ -70,25 +70,63 @@ def read_clip(
     has_audio = len(window.audio) > 0
     if settings.require_audio and not has_audio:
         raise ClipError("no sound in the window" if window.header.has_audio else "no audio track")
+    frames, boxes = crop_window(window.frames, find_boxes(window.frames, window.times_s, settings), settings)
     steps = num_steps(settings.window_s)
-    if settings.region == "face":
-        boxes = find_track(window, settings.face)
-        frames = crop_faces(window.frames, boxes, margin=settings.face.margin, size=settings.image_size)
-    else:
-        height, width = window.frames.shape[1:3]
-        boxes = np.tile(np.array([0, 0, width, height], dtype=np.float32), (settings.num_frames, 1))
-        frames = shrink_frames(window.frames, size=settings.image_size)
     return ClipTensors(
         frames=frames,
-        mfcc=mfcc(window.audio, settings.num_mfcc, steps=steps)
-        if has_audio
-        else np.zeros((steps, settings.num_mfcc), dtype=np.float32),
+        mfcc=window_mfcc(window.audio, settings),
         boxes=boxes,
         times_s=window.times_s.astype(np.float32),
         valid_steps=min(steps, num_steps(window.valid_s)),
         has_audio=has_audio,
         header=window.header,
     )
+
+
+def window_mfcc(audio: NDArray[np.float32], settings: ClipSettings) -> NDArray[np.float32]:
+    """The MFCC of a window's sound, (steps, num_mfcc); zero where it has none."""
+    steps = num_steps(settings.window_s)
+    if not len(audio):
+        return np.zeros((steps, settings.num_mfcc), dtype=np.float32)
+    return mfcc(audio, settings.num_mfcc, steps=steps)
+
+
+def crop_window(
+    pictures: NDArray[np.uint8], found: NDArray[np.float32], settings: ClipSettings
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """What the network sees of some pictures, and the boxes that were cut out.
+
+    Args:
+        pictures: (T, H, W, 3) uint8.
+        found: (T, 4) from `find_boxes`.
+        settings: how they are cut.
+
+    Raises:
+        ClipError: no face, or in too few frames.
+    """
+    if settings.region == "full_frame":
+        return shrink_frames(pictures, size=settings.image_size), found
+    boxes = fill_track(found, smoothing=settings.face.smoothing)
+    return crop_faces(pictures, boxes, margin=settings.face.margin, size=settings.image_size), boxes
+
+
+def find_boxes(
+    pictures: NDArray[np.uint8], times_s: NDArray[np.float64], settings: ClipSettings
+) -> NDArray[np.float32]:
+    """(T, 4) left, top, width, height: the face of each picture, NaN where none; or all of each picture."""
+    if settings.region == "full_frame":
+        height, width = pictures.shape[1:3]
+        return np.tile(np.array([0, 0, width, height], dtype=np.float32), (len(pictures), 1))
+    # A frame that is repeated, as an image's, is looked at once.
+    _, first, place = np.unique(times_s, return_index=True, return_inverse=True)
+    single = len(first) == 1
+    found = detect_faces(
+        pictures[:1] if single else pictures,
+        min_face=settings.face.min_side,
+        scale_factor=settings.face.scale_factor,
+        min_neighbors=settings.face.min_neighbors,
+    )
+    return found[place] if single else found
 
 
 def read_frames(
@@ -108,21 +146,3 @@ def read_frames(
         sampling=sampling,
         limits=limits,
     )
-
-
-def find_track(window: Window, settings: FaceSettings) -> NDArray[np.float32]:
-    """The face's steady square in every frame, (T, 4) as from `fl.data.faces.fill_track`.
-
-    Raises:
-        ClipError: no face, or in too few frames.
-    """
-    # A frame that is repeated, as an image's, is looked at once.
-    _, first, place = np.unique(window.times_s, return_index=True, return_inverse=True)
-    single = len(first) == 1
-    found = detect_faces(
-        window.frames[:1] if single else window.frames,
-        min_face=settings.min_side,
-        scale_factor=settings.scale_factor,
-        min_neighbors=settings.min_neighbors,
-    )
-    return fill_track(found[place] if single else found, smoothing=settings.smoothing)
