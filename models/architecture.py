@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from models.pin import PinDetector
+from models.pin import AudioEncoder, PinDetector
 from models.zoo import Detector, create
 
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
@@ -24,15 +24,21 @@ class Architecture:
         settings: the builder's arguments, e.g. ``{"num_frames": 8, "num_mfcc": 13}``.
         widths: parameter and buffer name -> shape, only for those that differ from the dense
             network's; empty for a dense network.
+        kept: path of an audio encoder -> its `kept_units`, only where recurrent units were removed:
+            the token keeps its width, so shapes alone do not say which.
     """
 
     name: str
     settings: Mapping[str, int] = field(default_factory=dict)
     widths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Canonical JSON: the same architecture always gives the same text."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        data = asdict(self)
+        if not self.kept:
+            del data["kept"]  # most networks have none, and their digests are older than the key
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -45,7 +51,8 @@ class Architecture:
             data: dict[str, Any] = json.loads(text)
             widths = {str(k): tuple(int(n) for n in v) for k, v in data["widths"].items()}
             settings = {str(k): int(v) for k, v in data["settings"].items()}
-            return cls(str(data["name"]), settings, widths)
+            kept = {str(k): tuple(int(n) for n in v) for k, v in data.get("kept", {}).items()}
+            return cls(str(data["name"]), settings, widths, kept)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not an architecture: {error}") from error
 
@@ -77,6 +84,7 @@ class Architecture:
             torch.manual_seed(seed)
             network = create(self.name, pretrained=pretrained, **self.settings)
         _resize(network, self.widths)
+        _keep_units(network, self.kept)
         return network.eval()
 
     def with_widths_of(self, network: nn.Module) -> "Architecture":
@@ -87,7 +95,12 @@ class Architecture:
             for key, value in network.state_dict().items()
             if value.shape != dense[key].shape
         }
-        return Architecture(self.name, self.settings, widths)
+        kept = {
+            name: module.kept_units
+            for name, module in network.named_modules()
+            if isinstance(module, AudioEncoder) and len(module.kept_units) < module.dim
+        }
+        return Architecture(self.name, self.settings, widths, kept)
 
 
 def _resize(network: nn.Module, widths: Mapping[str, tuple[int, ...]]) -> None:
@@ -106,17 +119,39 @@ def _resize(network: nn.Module, widths: Mapping[str, tuple[int, ...]]) -> None:
             setattr(module, leaf, nn.Parameter(kept))
         else:
             module.register_buffer(leaf, kept)
-        if leaf == "weight":
-            _set_counts(module, shape)
+        if leaf.startswith("weight"):
+            match_counts(module)
 
 
-def _set_counts(module: nn.Module, shape: tuple[int, ...]) -> None:
-    if isinstance(module, nn.Conv2d):
+def match_counts(module: nn.Module) -> None:
+    """Set a layer's counts of channels, features or units to the shapes of its parameters, in place.
+
+    A convolution that was depthwise stays so. Layers of other kinds are left as they are.
+    """
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         depthwise = module.groups == module.out_channels and module.groups > 1
-        module.out_channels = shape[0]
-        module.groups = shape[0] if depthwise else 1
-        module.in_channels = shape[1] * module.groups
+        module.out_channels = module.weight.shape[0]
+        module.groups = module.out_channels if depthwise else 1
+        module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = shape
+        module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _NORMS):
-        module.num_features = shape[0]
+        module.num_features = module.weight.shape[0]
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(module.weight.shape)
+    elif isinstance(module, nn.GRU):
+        module.input_size = module.get_parameter("weight_ih_l0").shape[1]
+        module.hidden_size = module.get_parameter("weight_hh_l0").shape[1]
+
+
+def _keep_units(network: nn.Module, kept: Mapping[str, tuple[int, ...]]) -> None:
+    """Tell each named audio encoder which places its GRU's units fill."""
+    for name, units in kept.items():
+        encoder = dict(network.named_modules()).get(name)
+        if not isinstance(encoder, AudioEncoder):
+            raise ValueError(f"the architecture keeps units of {name!r}, which is no audio encoder of it")
+        if len(units) != encoder.gru.hidden_size or not set(units) <= set(range(encoder.dim)):
+            raise ValueError(
+                f"{name!r} must keep {encoder.gru.hidden_size} units of {encoder.dim}, got {len(units)}"
+            )
+        encoder.kept_units = units

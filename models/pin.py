@@ -47,10 +47,17 @@ class VideoEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Two convolutions over time, LayerNorm, and a GRU: MFCC to tokens."""
+    """Two convolutions over time, LayerNorm, and a GRU: MFCC to tokens.
+
+    Attributes:
+        kept_units: places in the token that the GRU's units fill, rising; all of them unless units
+            were removed. The other places hold zero, so that the token keeps its width.
+    """
 
     def __init__(self, num_mfcc: int, dim: int) -> None:
         super().__init__()
+        self.dim = dim
+        self.kept_units = tuple(range(dim))
         self.conv1 = nn.Conv1d(num_mfcc, 64, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(64, 128, kernel_size=3, padding=1)
         self.norm = nn.LayerNorm(128)
@@ -61,7 +68,14 @@ class AudioEncoder(nn.Module):
         x = torch.relu(self.conv1(mfcc.transpose(1, 2)))
         x = torch.relu(self.conv2(x)).transpose(1, 2)
         tokens: Tensor = self.gru(self.norm(x))[0]
-        return tokens
+        return tokens if len(self.kept_units) == self.dim else self._spread(tokens)
+
+    def _spread(self, tokens: Tensor) -> Tensor:
+        """(..., units left) to (..., dim): each unit in its place, zero where one was removed."""
+        unit_at = {place: unit for unit, place in enumerate(self.kept_units)}
+        zero = len(self.kept_units)
+        sources = torch.tensor([unit_at.get(place, zero) for place in range(self.dim)], device=tokens.device)
+        return torch.cat([tokens, torch.zeros_like(tokens[..., :1])], dim=-1).index_select(-1, sources)
 
 
 class Attention(nn.Module):

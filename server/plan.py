@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fl.compress.importance import ChannelGroup, FloatVector
+from fl.compress.importance import FloatVector
 from fl.compress.prune import PruningPlan
+from fl.compress.units import ChannelGroup
 from fl.errors import RequestError
 
 

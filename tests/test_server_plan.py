@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl.compress.importance import ChannelGroup, channel_groups
+from fl.compress.importance import channel_groups
+from fl.compress.units import ChannelGroup
 from fl.errors import RequestError
 from fl.settings import CompressSettings
 from models.architecture import Architecture

@@ -1,152 +1,189 @@
-"""Which channels of a network's video encoder matter: groups from torch-pruning, Taylor scores.
+"""How much each removable unit of a network matters: from gradients, from weights, or drawn.
 
-A group is a set of channels that can only be removed together: the outputs of one or more
-convolutions, their BatchNorms, depthwise convolutions and squeeze-excite gates, and the inputs
-of whatever reads them. Only `network.video` is looked at: it holds no recurrence, which
-torch-pruning cannot trace. The outputs of its ``projection`` are the embedding and stay.
+A vote is one flat float32 vector: a number per channel, head or hidden unit, group after group in
+the order of `prunable_groups`. Backbone groups come from torch-pruning's graph of `network.video`
+(`fl.compress.channels`), the others from `fl.compress.units`.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-import torch_pruning as tp
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fl.compress.channels import TRACE_SIZE, ChannelSlice, channel_slices, root_layers, trace
+from fl.compress.units import ChannelGroup, Slice, UnitGroup, unit_groups
+
 FloatVector = NDArray[np.float32]
 
-TRACE_SIZE = 64
-"""Side of the blank frame that is traced, pixels."""
 
+def prunable_groups(
+    network: nn.Module, targets: str = "backbone", image_size: int = TRACE_SIZE
+) -> tuple[ChannelGroup, ...]:
+    """The groups of a network that may be pruned, backbone first, each part in the order of its modules.
 
-@dataclass(frozen=True)
-class ChannelGroup:
-    """Channels that are removed together.
-
-    Attributes:
-        name: path in the network of the first convolution whose outputs these are, e.g.
-            ``video.backbone.0``.
-        num_channels: how many there are now.
+    Args:
+        network: a detector, dense or pruned.
+        targets: "backbone" for the channels of the `video` encoder, "attention" for heads, "feed_forward",
+            "audio" for the channels of its convolutions, "recurrent" for GRU units, or "all".
+        image_size: side of the blank frame that is traced, pixels; the groups do not depend on it.
     """
-
-    name: str
-    num_channels: int
+    groups: list[ChannelGroup] = []
+    if targets in ("backbone", "all"):
+        roots = root_layers(trace(network, image_size))
+        groups += [ChannelGroup(name, root.out_channels) for name, root in roots.items()]
+    groups += [found.group for found in _units_of(network, targets)]
+    return tuple(groups)
 
 
 def channel_groups(network: nn.Module, image_size: int = TRACE_SIZE) -> tuple[ChannelGroup, ...]:
-    """The groups of a network's video encoder, in the order of its modules.
-
-    Args:
-        network: a detector with a `video` encoder, dense or pruned.
-        image_size: side of the blank frame that is traced, pixels; the groups do not depend on it.
-    """
-    graph = trace(network, image_size)
-    return tuple(ChannelGroup(name, root.out_channels) for name, root in root_layers(graph).items())
+    """The groups of a network's video encoder, in the order of its modules."""
+    return prunable_groups(network, "backbone", image_size)
 
 
-def taylor_importance(network: nn.Module, image_size: int = TRACE_SIZE) -> FloatVector:
-    """First-order Taylor importance of every channel, from the gradients that lie on the network.
+def taylor_importance(
+    network: nn.Module, image_size: int = TRACE_SIZE, targets: str = "backbone"
+) -> FloatVector:
+    """First-order Taylor importance of every unit, from the gradients that lie on the network.
 
-    A channel's score is the sum, over the tensors that it is made of, of |sum of w * dL/dw| over
-    its slice: its BatchNorm scale and shift together, and its column in each layer that reads it.
-    Convolutions' own rows are left out: ahead of a BatchNorm that sum is zero, since the loss does
-    not depend on their scale (Molchanov et al. 2019, "Importance Estimation for Neural Network
-    Pruning", which places its gate after the BatchNorm as well).
+    A unit's score is the sum, over the tensors that it is made of, of |sum of w * dL/dw| over its slice:
+    for a channel of the backbone its BatchNorm scale and shift together, and its column in each layer
+    that reads it; for a head its values and its columns in the output projection, where the sum is the
+    derivative of the loss by a factor on the head's output (Michel et al. 2019, "Are Sixteen Heads
+    Really Better than One?"). Rows ahead of a BatchNorm or LayerNorm are left out: there that sum is
+    zero or nearly so, since the loss does not depend on their scale (Molchanov et al. 2019, "Importance
+    Estimation for Neural Network Pruning", which places its gate after the BatchNorm as well).
 
     The whole vector is divided by its mean, so that vectors of several clients, whose losses and
     numbers of batches differ, may be averaged. Groups keep their proportions: dividing each by its
     own mean cost 20 points of accuracy right after a global pruning of 55 % on a trained PIN-Lite.
-    Without any gradient signal every channel scores 1.
+    A kind without any gradient signal, as of an encoder whose modality the client lacks, scores 0
+    and does not count for the mean; without any signal at all every unit scores 1.
 
     Args:
-        network: as in `channel_groups`, after ``loss.backward()`` over a few batches.
-        image_size: as in `channel_groups`.
+        network: as in `prunable_groups`, after ``loss.backward()`` over a few batches.
+        image_size: as in `prunable_groups`.
+        targets: as in `prunable_groups`.
 
     Returns:
-        One number per channel of each group, in the order of `channel_groups`; finite unless a
-        gradient is not, never negative, of mean 1.
+        One number per unit of each group, in the order of `prunable_groups`; finite unless a
+        gradient is not, never negative, of mean 1 over the kinds that have a signal.
 
     Raises:
         ValueError: a layer has no gradient.
     """
-    graph = trace(network, image_size)
-    scores = [_group_scores(graph, root) for root in root_layers(graph).values()]
-    votes = np.concatenate(scores)
-    mean = votes.mean()
-    return votes / mean if mean != 0 else np.ones_like(votes)
+    scores = _score_groups(network, "taylor", image_size, targets)
+    heard = {kind for kind, group_scores in scores if group_scores.any()}
+    votes = np.concatenate([group_scores for _, group_scores in scores])
+    if not heard:
+        return np.ones_like(votes)
+    mean = np.concatenate([group_scores for kind, group_scores in scores if kind in heard]).mean()
+    scaled: FloatVector = votes / mean
+    return scaled
 
 
-def trace(network: nn.Module, image_size: int = TRACE_SIZE) -> Any:
-    """The dependency graph of ``network.video`` (`torch_pruning.DependencyGraph`).
+def magnitude_importance(
+    network: nn.Module, norm: str, image_size: int = TRACE_SIZE, targets: str = "backbone"
+) -> FloatVector:
+    """Size of the weights that each unit would take with it: needs no data, so anybody can compute it.
 
-    Weights, buffers and modes are left as they were.
+    Li et al. 2017, "Pruning Filters for Efficient ConvNets", over all of a unit's slices (rows of the
+    layers that make it, columns of those that read it). Each group is divided by its own mean, since
+    layers of different shape have weights of different size; a group of zeros scores 1.
+
+    Args:
+        network: as in `prunable_groups`; its gradients do not matter.
+        norm: "l1", the sum of absolute values, or "l2", the root of the sum of squares.
+        image_size: as in `prunable_groups`.
+        targets: as in `prunable_groups`.
+
+    Returns:
+        As `taylor_importance`; of mean 1 in each group.
     """
-    video = network.get_submodule("video")
-    device = next(video.parameters()).device
-    with _frozen_mode(video), torch.enable_grad():
-        return tp.DependencyGraph().build_dependency(
-            video, example_inputs=torch.zeros(1, 3, image_size, image_size, device=device), verbose=False
-        )
+    parts = []
+    for _, scores in _score_groups(network, norm, image_size, targets):
+        mean = scores.mean()
+        parts.append(scores / mean if mean != 0 else np.ones_like(scores))
+    return np.concatenate(parts)
 
 
-def root_layers(graph: Any) -> dict[str, nn.Conv2d]:
-    """Group name -> the convolution from which the group is reached, in the order of the modules."""
-    video = graph.model
-    names = {module: f"video.{name}" for name, module in video.named_modules()}
-    position = {module: index for index, module in enumerate(names)}
-    roots = []
-    for group in graph.get_all_groups(ignored_layers=[video.projection], root_module_types=[nn.Conv2d]):
-        members = {dep.target.module for dep, _ in group if dep.handler == tp.prune_conv_out_channels}
-        roots.append(min(members, key=position.__getitem__))
-    return {names[root]: root for root in sorted(roots, key=position.__getitem__)}
+def random_importance(num_units: int, rng: np.random.Generator) -> FloatVector:
+    """Uniform numbers of mean about 1: the control that every other importance must beat."""
+    return (2 * rng.random(num_units)).astype(np.float32)
 
 
-def full_group(graph: Any, root: nn.Conv2d) -> Any:
-    """The whole group of ``root``, every channel listed (`torch_pruning.Group`)."""
-    return graph.get_pruning_group(root, tp.prune_conv_out_channels, list(range(root.out_channels)))
+def _units_of(network: nn.Module, targets: str) -> list[UnitGroup]:
+    return [found for found in unit_groups(network).values() if targets in ("all", found.group.kind)]
 
 
-def _group_scores(graph: Any, root: nn.Conv2d) -> FloatVector:
-    total = torch.zeros(root.out_channels)
-    for item in full_group(graph, root):
-        score = _slice_scores(item.dep.target.module, item.dep.handler)
-        if score is not None:
-            own = torch.as_tensor(item.root_idxs)
-            total.index_add_(0, own, score[torch.as_tensor(item.idxs)].cpu())
-    scores: FloatVector = total.numpy()
+def _score_groups(
+    network: nn.Module, criterion: str, image_size: int, targets: str
+) -> list[tuple[str, FloatVector]]:
+    """Kind and scores of each group, in the order of `prunable_groups`."""
+    scores: list[tuple[str, FloatVector]] = []
+    if targets in ("backbone", "all"):
+        graph = trace(network, image_size)
+        for root in root_layers(graph).values():
+            slices = channel_slices(graph, root)
+            scores.append(("backbone", _channel_scores(root.out_channels, slices, criterion)))
+    for found in _units_of(network, targets):
+        scores.append((found.group.kind, _unit_scores(network, found, criterion)))
     return scores
 
 
-def _slice_scores(module: nn.Module, handler: Any) -> Tensor | None:
-    """|sum of w * dL/dw| of each channel's slice of one layer, or None where it has none."""
-    if handler == tp.prune_batchnorm_out_channels:
-        return (_products(module.weight) + _products(module.bias)).abs()
-    if handler in (tp.prune_conv_in_channels, tp.prune_linear_in_channels):
-        return _products(module.weight).transpose(0, 1).flatten(1).sum(1).abs()
+def _channel_scores(num_channels: int, slices: list[ChannelSlice], criterion: str) -> FloatVector:
+    total = torch.zeros(num_channels)
+    for item in slices:
+        if criterion == "taylor":
+            score = _channel_taylor(item)
+        else:
+            score = _entries(item.weight, item.axis, criterion)
+        if score is not None:
+            total.index_add_(0, torch.as_tensor(item.channels), score[torch.as_tensor(item.indices)].cpu())
+    scores: FloatVector = _root(total, criterion).numpy()
+    return scores
+
+
+def _channel_taylor(item: ChannelSlice) -> Tensor | None:
+    """|sum of w * dL/dw| of each channel's slice of one layer; None where it does not count."""
+    if item.role == "norm":
+        return (_products(item.module.weight) + _products(item.module.bias)).abs()
+    if item.role == "reader":
+        return _products(item.module.weight).transpose(0, 1).flatten(1).sum(1).abs()
     return None
 
 
-def _products(parameter: Any) -> Tensor:
+def _unit_scores(network: nn.Module, found: UnitGroup, criterion: str) -> FloatVector:
+    if criterion == "taylor":
+        parts = [torch.stack([_taylor(network, s) for s in term]).sum(0).abs() for term in found.terms]
+    else:
+        parts = [_size(network.get_parameter(s.parameter).detach(), s, criterion) for s in found.slices]
+    scores: FloatVector = _root(torch.stack(parts).sum(0), criterion).numpy()
+    return scores
+
+
+def _taylor(network: nn.Module, item: Slice) -> Tensor:
+    """Sum of w * dL/dw over each unit's slice, (num_channels,)."""
+    products = _products(network.get_parameter(item.parameter)).movedim(item.axis, 0)
+    return products.reshape(len(products), -1).sum(1).cpu()[item.indices].sum(1)
+
+
+def _size(weight: Tensor, item: Slice, norm: str) -> Tensor:
+    """Sum of |w| or of squares over each unit's slice, (num_channels,)."""
+    return _entries(weight, item.axis, norm).cpu()[item.indices].sum(1)
+
+
+def _entries(weight: Tensor, axis: int, norm: str) -> Tensor:
+    """Sum of |w| or of squares over all axes but one."""
+    sizes = weight.abs() if norm == "l1" else weight.square()
+    moved = sizes.movedim(axis, 0)
+    return moved.reshape(len(moved), -1).sum(1)
+
+
+def _root(total: Tensor, criterion: str) -> Tensor:
+    return total.sqrt() if criterion == "l2" else total
+
+
+def _products(parameter: Tensor) -> Tensor:
     if parameter.grad is None:
         raise ValueError("importance needs gradients: call loss.backward() on the network first")
-    product: Tensor = parameter.detach() * parameter.grad
-    return product
-
-
-@contextmanager
-def _frozen_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode with every parameter in the autograd graph, and back."""
-    modes = [(module, module.training) for module in network.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    network.eval().requires_grad_(True)
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
+    return parameter.detach() * parameter.grad

@@ -1,43 +1,50 @@
-"""Removing channels by a plan, and mending BatchNorm after."""
+"""Removing channels, heads and hidden units by a plan, and mending BatchNorm after."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
-from fl.compress.importance import TRACE_SIZE, root_layers, trace
+from fl.compress.channels import TRACE_SIZE, remove_channels, root_layers, trace
+from fl.compress.units import remove_units, unit_groups
 
 PruningPlan = Mapping[str, Sequence[int]]
-"""Group name (`ChannelGroup.name`) -> indices of the channels to remove: plain JSON."""
+"""Group name (`ChannelGroup.name`) -> indices of the channels, heads or units to remove: plain JSON."""
 
 
 def apply_plan(network: nn.Module, plan: PruningPlan, image_size: int = TRACE_SIZE) -> None:
-    """Remove a plan's channels from the network, in place.
+    """Remove a plan's channels, heads and hidden units from the network, in place.
 
-    Every layer that produces or reads a removed channel shrinks with it; what is left keeps its
+    Every layer that produces or reads a removed unit shrinks with it; what is left keeps its
     weights bit for bit. The same plan on the same network gives the same network anywhere. An
     optimiser of the network must be made anew, since the parameters are other objects now.
 
     Args:
         network: a detector with a `video` encoder, dense or pruned.
-        plan: the channels to remove, counted in the network's present widths.
+        plan: what to remove, counted in the network's present widths.
         image_size: side of the blank frame that is traced, pixels; the result does not depend on it.
 
     Raises:
         ValueError: no such group, an index that it has not, a repeated index, or a group that
-            would lose its last channel. The network is then as it was.
+            would lose its last unit. The network is then as it was.
     """
-    graph = trace(network, image_size)
-    roots = root_layers(graph)
+    units = unit_groups(network)
+    # Tracing costs a pass through the encoder: only a plan of its channels needs it.
+    graph = trace(network, image_size) if set(plan) - set(units) else None
+    roots = root_layers(graph) if graph is not None else {}
+    widths = {name: root.out_channels for name, root in roots.items()}
+    widths.update({name: found.group.num_channels for name, found in units.items()})
     for name, indices in plan.items():
-        if name not in roots:
-            raise ValueError(f"the plan names {name!r}; the network's groups are {', '.join(roots)}")
-        _check_indices(name, indices, roots[name].out_channels)
+        if name not in widths:
+            raise ValueError(f"the plan names {name!r}; the network's groups are {', '.join(widths)}")
+        _check_indices(name, indices, widths[name])
+    chosen = {name: sorted(indices) for name, indices in plan.items() if indices}
     for name, root in roots.items():
-        indices = sorted(plan.get(name, ()))
-        if indices:
-            graph.get_pruning_group(root, tp.prune_conv_out_channels, indices).prune()
+        if name in chosen:
+            remove_channels(graph, root, chosen[name])
+    for name, found in units.items():
+        if name in chosen:
+            remove_units(network, found, chosen[name])
 
 
 def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
