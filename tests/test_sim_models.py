@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from models.zoo import BUILDERS
+from models.zoo import BUILDERS, IMAGE_NETWORKS
 from sim.__main__ import main
 from sim.commands.models import ModelRow, model_rows
 
@@ -13,7 +13,7 @@ def rows() -> dict[str, ModelRow]:
 
 
 def test_every_network_of_the_zoo_has_a_row(rows: dict[str, ModelRow]):
-    assert list(rows) == list(BUILDERS)
+    assert list(rows) == [*BUILDERS, *IMAGE_NETWORKS]
     assert (rows["pinpoint"].system, rows["pinpoint"].role) == ("pin", "teacher")
     assert (rows["pin_lite"].system, rows["pin_lite"].role) == ("pin", "student")
 
@@ -29,8 +29,17 @@ def test_macs_without_attention_are_within_one_percent_of_the_published(rows: di
 
 
 def test_bytes_are_four_per_parameter_and_the_buffers(rows: dict[str, ModelRow]):
+    tiny = rows["tiny_ladeda"]
+    assert tiny.size_bytes == 4 * (tiny.num_parameters + 3 * 9 + 3 * 2 * 8) + 3 * 8
     for row in rows.values():
-        assert 4 * row.num_parameters < row.size_bytes < 4.1 * row.num_parameters
+        assert 4 * row.num_parameters < row.size_bytes < 4.1 * row.num_parameters or row is tiny
+
+
+def test_each_network_of_pictures_is_counted_at_its_own_size(rows: dict[str, ModelRow]):
+    assert rows["efficientnet_b3"].inputs == {"frames": (1, 1, 3, 300, 300)}
+    assert rows["mobilenetv3_small_100"].inputs == {"frames": (1, 1, 3, 160, 160)}
+    assert rows["efficientnet_b0"].macs == pytest.approx(384.5e6, rel=0.001)
+    assert (rows["resnet18"].system, rows["resnet18"].role) == (None, None)
 
 
 def test_json_is_the_rows(

@@ -10,7 +10,7 @@ from sim.commands.arguments import Parser
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One network, dense, at the published input.
+    """One network, dense, at its published input.
 
     Attributes:
         name: the builder's name.
@@ -47,22 +47,29 @@ def main(argv: Sequence[str]) -> int:
 
 def model_rows() -> Iterator[ModelRow]:
     """Build each network of the zoo, with weights of no meaning, and count."""
+    import torch
+    from torch import Tensor
+
     from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_bytes
     from models.architecture import Architecture
     from models.output import INPUTS
-    from models.zoo import BUILDERS, REFERENCE_INPUT, SYSTEMS
+    from models.zoo import BUILDERS, IMAGE_NETWORKS, REFERENCE_INPUT, SYSTEMS
 
     places = {
         name: (system, role)
         for system, pair in SYSTEMS.items()
         for role, name in zip(("teacher", "student"), pair, strict=True)
     }
-    settings = {key: REFERENCE_INPUT[key] for key in ("num_frames", "num_mfcc")}
-    inputs = example_inputs(
-        settings, image_size=REFERENCE_INPUT["image_size"], audio_steps=REFERENCE_INPUT["audio_steps"]
-    )
-    for name in BUILDERS:
-        network = Architecture(name, settings).build()
+    pin = {key: REFERENCE_INPUT[key] for key in ("num_frames", "num_mfcc")}
+    image_size, audio_steps = REFERENCE_INPUT["image_size"], REFERENCE_INPUT["audio_steps"]
+    for name in (*BUILDERS, *IMAGE_NETWORKS):
+        inputs: tuple[Tensor, ...]
+        if name in BUILDERS:
+            network = Architecture(name, pin).build_any()
+            inputs = example_inputs(pin, image_size=image_size, audio_steps=audio_steps)
+        else:
+            network = Architecture(name).build_any()
+            inputs = (torch.zeros(1, 1, 3, *[IMAGE_NETWORKS[name].image_size] * 2),)
         macs = count_macs(network, *inputs)
         system, role = places.get(name, (None, None))
         yield ModelRow(
@@ -73,7 +80,7 @@ def model_rows() -> Iterator[ModelRow]:
             macs=macs.total,
             macs_without_attention=macs.without_attention,
             size_bytes=size_bytes(network),
-            inputs={name: tuple(tensor.shape) for name, tensor in zip(INPUTS, inputs, strict=True)},
+            inputs={key: tuple(tensor.shape) for key, tensor in zip(INPUTS, inputs, strict=False)},
         )
 
 
@@ -82,15 +89,15 @@ def _print_table(rows: Sequence[ModelRow]) -> None:
     from rich.table import Table
 
     table = Table(title="Networks, dense, at the published input (M = 10^6, G = 10^9, MB = 10^6 bytes)")
-    for heading in ("name", "system", "role"):
+    for heading in ("name", "role", "frames"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("parameters", "G MACs", "G MACs without\nattention", "MB"):
+    for heading in ("parameters", "G MACs", "G MACs*", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
-            row.system or "-",
-            row.role or "-",
+            f"{row.system} {row.role}" if row.system else "-",
+            " x ".join(str(size) for size in row.inputs["frames"][1:]),
             f"{row.num_parameters:,}",
             f"{row.macs / 1e9:.3f}",
             f"{row.macs_without_attention / 1e9:.3f}",
@@ -98,5 +105,6 @@ def _print_table(rows: Sequence[ModelRow]) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(table)
+    console.print("* as published: without attention, each normalised element four", highlight=False)
     for name, shape in rows[0].inputs.items():
         console.print(f"{name}: {' x '.join(str(size) for size in shape)}", highlight=False)
