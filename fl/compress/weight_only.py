@@ -64,11 +64,12 @@ def quantize_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.
 
     Returns:
         Levels in [-127, 127], of the weight's shape, and scales, of the same number of axes, which
-        multiply them; a channel of zeros has scale 1.
+        multiply them; a channel of (next to) nothing has scale 1.
     """
     others = tuple(index for index in range(weight.ndim) if index != axis)
     peak = np.abs(weight).max(axis=others, keepdims=True)
-    scales = np.where(peak > 0, peak / _LEVELS, 1).astype(np.float32)
+    steps = peak / np.float32(_LEVELS)
+    scales = np.where(steps > np.finfo(np.float32).tiny, steps, np.float32(1))
     levels = np.clip(np.rint(weight / scales), -_LEVELS, _LEVELS).astype(np.int8)
     return levels, scales
 

@@ -1,0 +1,50 @@
+"""`python -m sim audit ACTION RUN`: does a finished run's student hold what it should?"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from fl.errors import RequestError
+from sim.schema import suggest
+
+USAGE = """\
+usage: python -m sim audit ACTION RUN [--json]
+
+Actions
+  quantization   float against each INT8 variant on the test split; exit code 1 if the variant that
+                 the run shipped, student.int8.onnx, breaks the tolerance
+
+  python -m sim audit quantization runs/first --tolerance 0.01
+
+`python -m sim audit ACTION --help` says more of one.
+"""
+
+
+def _quantization(argv: Sequence[str]) -> int:
+    from sim.commands.audit_quantization import main
+
+    return main(argv)
+
+
+ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType({"quantization": _quantization})
+
+
+def main(argv: Sequence[str]) -> int:
+    """Audit a run.
+
+    Returns:
+        0; 1 if a check did not pass.
+
+    Raises:
+        RequestError: the request is wrong, or what it needs is not in the cache.
+    """
+    if argv and argv[0] in ("-h", "--help"):
+        sys.stdout.write(USAGE)
+        return 0
+    choices = f"choose from {', '.join(ACTIONS)}"
+    if not argv:
+        raise RequestError(f"audit needs an action; {choices}")
+    name, *rest = argv
+    if name not in ACTIONS:
+        raise RequestError(f"audit has no action {name!r}; {choices}{suggest(name, ACTIONS)}")
+    return ACTIONS[name](rest)
