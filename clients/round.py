@@ -12,7 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from fl.compress.importance import taylor_importance
+from fl.compress.importance import (
+    magnitude_importance,
+    prunable_groups,
+    random_importance,
+    taylor_importance,
+)
 from fl.data.shards import ShardView
 from fl.distill.batches import Batch, TeacherAnswers, num_batches, shuffled_batches
 from fl.distill.loop import MeanLosses, take_steps
@@ -116,19 +121,26 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
 
 
 def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) -> np.ndarray:
-    """The client's vote: group Taylor importance from gradients over some batches of its shard.
+    """The client's vote on what the student can do without: one number for each removable unit.
 
-    A client whose device records no pictures votes for all channels alike, which leaves the others'
-    order as it is.
+    Taylor importance takes gradients over some batches of the shard; the others need no data. A client
+    whose device records no pictures has no Taylor importance of the backbone: it votes for all channels
+    alike, or, where other parts are pruned too, gives it zeros, which the server takes as abstention.
     """
     rng = generator(client.seed, task.round_index, client.client_id, "importance")
+    settings, image_size = client.compress, client.view.shard.frames.shape[2]
+    if settings.importance == "random":
+        groups = prunable_groups(network, settings.targets, image_size)
+        return random_importance(sum(group.num_channels for group in groups), rng)
+    if settings.importance != "taylor":
+        return magnitude_importance(network, settings.importance, image_size, settings.targets)
     size = client.distill.batch_size
-    steps = min(client.compress.importance_batches, num_batches(len(client.view), size))
+    steps = min(settings.importance_batches, num_batches(len(client.view), size))
     network.eval()
     network.zero_grad()
     for batch in shuffled_batches(client.view, client.teacher, size, steps, rng, augment=None):
         loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
-    vote = taylor_importance(network, client.view.shard.frames.shape[2])
+    vote = taylor_importance(network, image_size, settings.targets)
     network.zero_grad()
     return vote
 

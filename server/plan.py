@@ -26,12 +26,15 @@ def make_plan(
     round_to: int,
     min_channel_share: float,
 ) -> PruningPlan:
-    """Choose the least important channels to remove.
+    """Choose the least important channels, heads and units to remove.
+
+    They are counted in channels: a head counts as many as it is wide, and is compared with others by
+    its importance for each of them. Heads are removed one by one, everything else by ``round_to``.
 
     Args:
         groups: the network's present groups.
-        votes: (sum of the groups' channels,), importance in the order of ``groups``: the clients'
-            vectors averaged by their numbers of examples.
+        votes: (sum of the groups' channels,), importance in the order of ``groups``: see
+            `server.votes`.
         dense_channels: group name -> channels before any pruning.
         ratio: share of all the dense channels that is gone after this plan, in [0, 1); an
             iterative schedule passes an increasing one.
@@ -54,13 +57,10 @@ def make_plan(
     if votes.shape != (widths.sum(),) or not np.isfinite(votes).all():
         raise ValueError(f"votes must be {widths.sum()} finite numbers, got shape {votes.shape}")
     dense = np.array([dense_channels[group.name] for group in groups])
-    floors = np.array(
-        [
-            min(now, round_to * math.ceil(max(full * min_channel_share, 1) / round_to))
-            for now, full in zip(widths, dense, strict=True)
-        ]
-    )
-    highest = 1 - floors.sum() / dense.sum()
+    sizes = np.array([group.unit_size for group in groups])
+    steps = np.array([round_to if group.unit_size == 1 else 1 for group in groups])
+    floors = _floors(groups, dense, round_to, min_channel_share)
+    highest = highest_ratio(groups, dense_channels, round_to, min_channel_share)
     if ratio > highest:
         raise RequestError(
             f"compress.prune_ratio must be at most {highest:.3f} with compress.round_to={round_to} and "
@@ -69,11 +69,12 @@ def make_plan(
     by_group = np.split(votes, np.cumsum(widths)[:-1])
     orders = [np.argsort(scores, kind="stable") for scores in by_group]
     if scope == "local":
-        targets = round_to * np.floor(dense * (1 - ratio) / round_to + 0.5).astype(int)
+        targets = steps * np.floor(dense * (1 - ratio) / steps + 0.5).astype(int)
         kept = np.clip(targets, floors, widths)
     else:
         ranked = [scores[order] for scores, order in zip(by_group, orders, strict=True)]
-        kept = _global_widths(ranked, floors, round(ratio * dense.sum()) - (dense - widths).sum(), round_to)
+        gone = ((dense - widths) * sizes).sum()
+        kept = _global_widths(ranked, floors, round(ratio * (dense * sizes).sum()) - gone, steps, sizes)
     return {
         group.name: sorted(int(index) for index in order[: now - keep])
         for group, order, now, keep in zip(groups, orders, widths, kept, strict=True)
@@ -81,25 +82,54 @@ def make_plan(
     }
 
 
+def highest_ratio(
+    groups: Sequence[ChannelGroup],
+    dense_channels: Mapping[str, int],
+    round_to: int,
+    min_channel_share: float,
+) -> float:
+    """The largest share of the dense channels that the floors allow to remove; see `make_plan`."""
+    dense = np.array([dense_channels[group.name] for group in groups])
+    sizes = np.array([group.unit_size for group in groups])
+    floors = _floors(groups, dense, round_to, min_channel_share)
+    return float(1 - (floors * sizes).sum() / (dense * sizes).sum())
+
+
+def _floors(
+    groups: Sequence[ChannelGroup], dense: np.ndarray, round_to: int, min_channel_share: float
+) -> np.ndarray:
+    """Smallest width of each group: never none, and never more than it has now."""
+    floors = []
+    for group, full in zip(groups, dense, strict=True):
+        step = round_to if group.unit_size == 1 else 1
+        floors.append(min(group.num_channels, step * math.ceil(max(full * min_channel_share, 1) / step)))
+    return np.array(floors)
+
+
 def _global_widths(
-    ranked: Sequence[FloatVector], floors: np.ndarray, num_to_remove: int, round_to: int
+    ranked: Sequence[FloatVector],
+    floors: np.ndarray,
+    num_to_remove: int,
+    steps: np.ndarray,
+    sizes: np.ndarray,
 ) -> np.ndarray:
     """Widths after taking the cheapest blocks; ``ranked`` are the groups' scores in rising order."""
     kept = np.array([len(scores) for scores in ranked])
     heap: list[tuple[float, int, int]] = []
 
     def offer(index: int) -> None:
-        width = int(kept[index])
-        size = width % round_to or round_to
-        if width - size >= floors[index]:
+        width, step = int(kept[index]), int(steps[index])
+        count = width % step or step
+        if width - count >= floors[index]:
             gone = len(ranked[index]) - width
-            heapq.heappush(heap, (float(ranked[index][gone : gone + size].mean()), index, size))
+            score = float(ranked[index][gone : gone + count].mean()) / int(sizes[index])
+            heapq.heappush(heap, (score, index, count))
 
     for index in range(len(ranked)):
         offer(index)
     while num_to_remove > 0 and heap:
-        _, index, size = heapq.heappop(heap)
-        kept[index] -= size
-        num_to_remove -= size
+        _, index, count = heapq.heappop(heap)
+        kept[index] -= count
+        num_to_remove -= count * int(sizes[index])
         offer(index)
     return kept

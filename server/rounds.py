@@ -9,8 +9,8 @@ from typing import Any
 from flwr.serverapp import Grid
 from torch import nn
 
-from fl.compress.importance import channel_groups
-from fl.compress.prune import PruningPlan, apply_plan, reestimate_batchnorm
+from fl.compress.importance import prunable_groups
+from fl.compress.prune import apply_plan, reestimate_batchnorm
 from fl.data.shards import ShardView
 from fl.devices import profile_of, round_seconds
 from fl.distill.batches import shuffled_batches
@@ -24,8 +24,8 @@ from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
 from server.evaluate import Evaluation, Examiner, evaluate_student, inputs_of
 from server.gate import Expectation
-from server.plan import make_plan
-from server.strategy import DeterministicFedProx, Ledger, weighted_mean
+from server.pruning import choose_plan, clients_vote, decide, scheduled_ratio
+from server.strategy import DeterministicFedProx, Ledger
 
 Record = dict[str, Any]
 
@@ -134,7 +134,7 @@ def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, 
         state=flatten(student.network),
         schema=schema_digest(student.network),
         learning_rate=experiment.distill.learning_rate * rate,
-        measure_importance=prunes,
+        measure_importance=prunes and clients_vote(experiment.compress),
         quantize=round_index == last,
     )
 
@@ -143,7 +143,8 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask) -> None:
     """Tell the strategy's gate what a valid reply to this task looks like."""
     num_importances = 0
     if task.measure_importance:
-        groups = channel_groups(student.network, server.experiment.data.clip.image_size)
+        targets = server.experiment.compress.targets
+        groups = prunable_groups(student.network, targets, server.experiment.data.clip.image_size)
         num_importances = sum(group.num_channels for group in groups)
     server.strategy.expected = Expectation(
         num_values=task.state.size,
@@ -156,22 +157,22 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask) -> None:
 def prune_student(server: Server, student: GlobalStudent, round_index: int) -> Record:
     """Turn this round's votes into one plan, shrink the student, and re-estimate its BatchNorm.
 
-    The ratio rises evenly over the prune rounds and reaches the configured one at the last.
+    Clients make their optimisers anew each round, so no state of theirs has to follow the slicing.
     """
     settings = server.experiment.compress
     image_size = server.experiment.data.clip.image_size
-    rounds = sorted(settings.prune_rounds)
-    ratio = settings.prune_ratio * (rounds.index(round_index) + 1) / len(rounds)
-    groups = channel_groups(student.network, image_size)
-    reports = server.strategy.reports
-    plan: PruningPlan = make_plan(
-        groups,
-        weighted_mean([report.importance for report in reports], reports),
-        dense_channels=student.dense_channels,
-        ratio=ratio,
-        scope=settings.prune_scope,
-        round_to=settings.round_to,
-        min_channel_share=settings.min_channel_share,
+    ratio = scheduled_ratio(settings, round_index)
+    groups = prunable_groups(student.network, settings.targets, image_size)
+    rng = generator(server.experiment.seed, round_index, -1, "votes")
+    decision = decide(settings, groups, student.network, server.strategy.reports, rng, image_size)
+    plan = choose_plan(
+        settings,
+        student.architecture,
+        student.network,
+        decision.votes,
+        ratio,
+        inputs_of(student.architecture, server.examiner.test),
+        server.examiner.cache_dir,
     )
     apply_plan(student.network, plan, image_size)
     student.architecture = student.architecture.with_widths_of(student.network)
@@ -179,7 +180,15 @@ def prune_student(server: Server, student: GlobalStudent, round_index: int) -> R
     size = server.experiment.distill.batch_size
     batches = shuffled_batches(server.public, None, size, settings.batchnorm_batches, rng, augment=None)
     reestimate_batchnorm(student.network, (batch.inputs for batch in batches))
-    return {"ratio": ratio, "removed_channels": sum(len(indices) for indices in plan.values())}
+    sizes = {group.name: group.unit_size for group in groups}
+    return {
+        "ratio": ratio,
+        "ratio_of": settings.ratio_of,
+        "removed_channels": sum(len(indices) * sizes[name] for name, indices in plan.items()),
+        "voters": decision.voters,
+        "clipped": decision.clipped,
+        "optimizer_state": "reset",
+    }
 
 
 def simulate_devices(strategy: DeterministicFedProx, task: RoundTask, macs: int) -> Record:

@@ -164,6 +164,11 @@ def _check_pruning(compress: CompressSettings, num_rounds: int) -> None:
             f"compress.prune_rounds must rise without repeats, got {written}; "
             f"set compress.prune_rounds=[{','.join(str(item) for item in sorted(set(rounds)))}]"
         )
+    if compress.voters == "server" and compress.importance == "taylor":
+        raise RequestError(
+            "compress.importance must be l1, l2 or random with compress.voters=server, which has no clips "
+            "to take gradients from, got 'taylor'; add compress.importance=l1"
+        )
 
 
 def _check_teacher_weights(weights: str) -> None:

@@ -147,10 +147,23 @@ class Privacy(TypedDict):
 
 
 class Prune(TypedDict):
-    """Present if the student shrank after this round's aggregation."""
+    """Present if the student shrank after this round's aggregation.
+
+    Attributes:
+        ratio: share of what ``ratio_of`` names that was to be gone after this round.
+        ratio_of: "channels", "parameters", "macs" or "latency".
+        removed_channels: in this round; a head counts as many as it is wide.
+        voters: ids of the clients whose votes counted; empty where the server decided without them.
+        clipped: ids of those whose votes were cut, so that one client cannot decide alone.
+        optimizer_state: "reset": clients make optimisers anew each round, nothing is carried over.
+    """
 
     ratio: float | None
     removed_channels: int | None
+    ratio_of: NotRequired[str | None]
+    voters: NotRequired[list[int] | None]
+    clipped: NotRequired[list[int] | None]
+    optimizer_state: NotRequired[str | None]
 
 
 RoundRecord = TypedDict(

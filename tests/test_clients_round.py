@@ -62,6 +62,24 @@ def test_a_client_without_pictures_votes_for_all_channels_alike() -> None:
     assert measure_importance(task(), edge_client("audio"), network).std() > 0
 
 
+def test_a_client_without_pictures_abstains_on_the_backbone_where_more_is_pruned() -> None:
+    client = edge_client("video")
+    everything = replace(client, compress=replace(client.compress, targets="all"))
+    vote = measure_importance(task(), everything, LITE.build(1))
+    assert (vote[:3848] == 0).all()
+    assert vote[3848:].mean() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("importance", ["l1", "l2", "random"])
+def test_votes_without_data_are_as_long_and_as_large(importance: str) -> None:
+    client = edge_client()
+    compress = replace(client.compress, importance=importance, targets="attention")
+    vote = measure_importance(task(), replace(client, compress=compress), LITE.build(1))
+    assert vote.shape == (16,)
+    assert vote.dtype == np.float32
+    assert vote.mean() == pytest.approx(1, abs=0.5)
+
+
 def test_a_live_teacher_changes_nothing_where_clips_are_as_they_are() -> None:
     off = AugmentSettings(flip=False)
     states = []

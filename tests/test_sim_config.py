@@ -104,6 +104,7 @@ BAD = [
     ("compress.prune_rounds=[3,3]", "compress.prune_rounds must rise without repeats, got [3,3]"),
     ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 6, got [0]"),
     ("strategy.num_rounds=3", "must lie within 1 and strategy.num_rounds = 3, got [2,4]"),
+    ("compress.voters=server", "compress.importance must be l1, l2 or random with compress.voters=server"),
     (
         "partition.scheme=x",
         "partition.scheme must be one of iid, dirichlet, dirichlet_label, identity, manipulation, quality, "

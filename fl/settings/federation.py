@@ -13,7 +13,35 @@ class CompressSettings:
         (2, 4), doc="rounds after whose aggregation the student shrinks; empty: never"
     )
     prune_ratio: float = setting(
-        0.65, Limit(low=0, high=1, high_open=True), doc="share of the backbone's channels removed in the end"
+        0.65, Limit(low=0, high=1, high_open=True), doc="share of what ratio_of names that is gone in the end"
+    )
+    ratio_of: str = setting(
+        "channels",
+        Limit(choices=("channels", "parameters", "macs", "latency")),
+        doc="what prune_ratio is a share of; latency: measured in ONNX Runtime on this machine",
+    )
+    ratio_schedule: str = setting(
+        "linear",
+        Limit(choices=("linear", "cubic")),
+        doc="how the ratio rises over prune_rounds; cubic: most of it in the first of them",
+    )
+    targets: str = setting(
+        "backbone",
+        Limit(choices=("backbone", "attention", "feed_forward", "audio", "recurrent", "all")),
+        doc="what is pruned: backbone channels, heads, hidden units, audio channels, GRU units",
+    )
+    importance: str = setting(
+        "taylor",
+        Limit(choices=("taylor", "l1", "l2", "random")),
+        doc="what a vote measures: gradients, size of the weights, or nothing (control)",
+    )
+    voters: str = setting(
+        "all",
+        Limit(choices=("all", "one_client", "server", "random")),
+        doc="whose votes count; server: no client's, from the weights alone; random: control",
+    )
+    vote_limit: float = setting(
+        3.0, Limit(low=1), doc="a client's vote for a group is cut to this many times the clients' median"
     )
     prune_scope: str = setting(
         "global", Limit(choices=("global", "local")), doc="rank channels over all layers or within each"
