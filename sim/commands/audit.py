@@ -13,8 +13,11 @@ usage: python -m sim audit ACTION RUN [--json]
 Actions
   quantization   float against each INT8 variant on the test split; exit code 1 if the variant that
                  the run shipped, student.int8.onnx, breaks the tolerance
+  robustness     teacher, student, pruned and INT8 under JPEG, resizing, blur, noise and H.264; one
+                 plot each in the run's figures
 
   python -m sim audit quantization runs/first --tolerance 0.01
+  python -m sim audit robustness runs/first --kinds jpeg h264
 
 `python -m sim audit ACTION --help` says more of one.
 """
@@ -26,7 +29,15 @@ def _quantization(argv: Sequence[str]) -> int:
     return main(argv)
 
 
-ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType({"quantization": _quantization})
+def _robustness(argv: Sequence[str]) -> int:
+    from sim.commands.audit_robustness import main
+
+    return main(argv)
+
+
+ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
+    {"quantization": _quantization, "robustness": _robustness}
+)
 
 
 def main(argv: Sequence[str]) -> int:
