@@ -68,6 +68,12 @@ def _audit(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _reproduce(argv: Sequence[str]) -> int:
+    from sim.commands.reproduce import main
+
+    return main(argv)
+
+
 def _metrics(argv: Sequence[str]) -> int:
     from pathlib import Path
 
@@ -90,6 +96,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "models": Command("every network: parameters, MACs, bytes, input shapes", _models),
         "predict": Command("a verdict per video: fake, real or undecided", _predict),
         "audit": Command("does a run's student hold what it should? exit code 1 if not", _audit),
+        "reproduce": Command("a published table beside the same numbers measured here", _reproduce),
         "metrics": Command("all detection metrics of a table of predictions", _metrics),
     }
 )
