@@ -35,6 +35,9 @@ from sim.progress import Progress
 FLOAT = "float"
 SHIPPED = "shipped"
 
+MIN_TIMED_RUNS = 40
+"""Passes of each graph that are timed, however few the run asked for: ratios of fewer mean little."""
+
 RECIPES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "dynamic": ("dynamic", "minmax"),
@@ -240,7 +243,7 @@ def _measure(
     timings = time_interleaved(
         {name: (session, feeds) for name, session in sessions.items()},
         num_warmup=latency.num_warmup,
-        num_runs=latency.num_runs,
+        num_runs=max(latency.num_runs, MIN_TIMED_RUNS),
         rng=generator(run.experiment.seed, 0, -1, "audit latency"),
     )
     seed = derive(run.experiment.seed, "audit eps")
