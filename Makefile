@@ -26,7 +26,7 @@ check: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## ratio of the simulator's time to one plain training loop
+bench: $(STAMP) ## measured ratios: the rounds to one plain training loop, reading to bare decoding, live to cached teachers
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove .venv and the caches of tools; runs and the corpus cache stay

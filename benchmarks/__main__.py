@@ -29,6 +29,7 @@ def main() -> None:
     comparison = augmentation.measure()
     print("\n".join(augmentation.describe(comparison)))
     told = {
+        "reading": asdict(told_of_reading),
         "simulator": asdict(ratios),
         "augmentation": asdict(comparison),
         "hardware": hardware(),

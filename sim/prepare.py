@@ -14,7 +14,7 @@ from fl.data.partition import PartitionSkew, divergences, partition_clips, parti
 from fl.data.shards import Shard, build_shard
 from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
-from fl.errors import DataError
+from fl.errors import DataError, RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
 from models.zoo import SYSTEMS
@@ -56,6 +56,7 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     clips = read_clips(experiment, cache_dir, progress)
     stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS}
     partition = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
+    check_something_is_left(stores["clients"], partition.lacks)
     skew = partition_skew(stores["clients"].clips, partition)
     for text in describe_partition(experiment.partition.scheme, skew):
         progress.line(text)
@@ -79,6 +80,21 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     outputs = cache_outputs(teacher, stores, partition.lacks, experiment, progress)
     student = Architecture(student_name, student_settings)
     return Prepared(stores, teacher, outputs, partition.rows, partition.lacks, skew, student)
+
+
+def check_something_is_left(store: Shard, lacks: Sequence[str]) -> None:
+    """Refuse clients without pictures where the clips have no sound either.
+
+    Raises:
+        RequestError: partition.missing_modality=video on a corpus without sound.
+    """
+    if "video" in lacks and not store.has_audio.all():
+        silent = len(store) - int(store.has_audio.sum())
+        raise RequestError(
+            "partition.missing_modality=video needs clips with sound, but "
+            f"{silent} of {len(store)} have none, so that nothing would be left of them; "
+            "set it to audio or none, or data.clip.require_audio=true"
+        )
 
 
 def cache_outputs(
