@@ -44,7 +44,7 @@ class ClientReport:
         schema: digest of the flat state's names and shapes.
         losses: mean of each loss term, by the keys of `rounds.jsonl`.
         seconds: wall time of the work at the client.
-        importance: (num_groups_channels,), float32, its vote; empty where none was asked.
+        importance: (num_units,), float32, its vote, one for each removable unit; empty where not asked.
         int8_agreement: share of its clips on which its INT8 copy decides as the float one; None
             where it was not asked or cannot be measured.
     """

@@ -10,7 +10,7 @@ from torch import nn
 
 from fl.compress.export import load_template, max_difference, save_model
 from fl.compress.model_card import ModelCard, write_card
-from fl.compress.quantize import Calibration, quantize_int8, recipe_of
+from fl.compress.quantize import Calibration, quantize_student, recipe_of
 from fl.compress.sessions import run_session, session_feeds
 from fl.data.shards import ShardView
 from fl.distill.batches import TeacherOutputs, load_batch
@@ -125,11 +125,12 @@ def export_student(
     card = replace(examiner.card, architecture_sha256=architecture.sha256)
     model = write_card(template.with_weights(network.state_dict()), card)
     float_onnx = save_model(model, examiner.run_dir / "student.onnx")
-    int8_onnx = quantize_int8(
+    int8_onnx = quantize_student(
+        architecture,
         float_onnx,
         examiner.run_dir / "student.int8.onnx",
-        recipe=recipe_of(architecture, examiner.compress.int8),
-        calibration=examiner.calibration,
+        examiner.compress,
+        examiner.calibration,
     )
     save_model(write_card(load_onnx(int8_onnx), card), int8_onnx)
     indices = np.arange(min(PARITY_CLIPS, len(examiner.test)))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,12 +37,10 @@ class GlobalStudent:
     Attributes:
         architecture: changes when the student is pruned.
         network: its weights are the last aggregate.
-        dense_channels: channels of each prunable group before any pruning.
     """
 
     architecture: Architecture
     network: nn.Module
-    dense_channels: Mapping[str, int]
 
 
 @dataclass(frozen=True)

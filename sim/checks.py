@@ -32,6 +32,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_name(experiment.name)
     _check_data(experiment.data)
     _check_split(experiment.split, experiment.data)
+    _check_calibration(experiment.compress)
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
     _check_teacher_weights(experiment.teacher.weights)
     _check_grid(experiment.grid)
@@ -149,6 +150,14 @@ def _check_folders(folders: FolderSettings, window_s: float) -> None:
                 "data.folders.identity_pattern must have a group that names the person, "
                 f"got {folders.identity_pattern!r}; put brackets round it, e.g. '(.+)_[0-9]+'"
             )
+
+
+def _check_calibration(compress: CompressSettings) -> None:
+    if compress.calibration == "one_class" and compress.int8 != "static":
+        raise RequestError(
+            f"compress.calibration=one_class is an ablation of compress.int8=static, got {compress.int8!r}; "
+            "add compress.int8=static"
+        )
 
 
 def _check_pruning(compress: CompressSettings, num_rounds: int) -> None:

@@ -13,7 +13,6 @@ from flwr.serverapp import Grid
 
 from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
-from fl.compress.importance import channel_groups
 from fl.compress.model_card import ModelCard
 from fl.compress.quantize import Calibration
 from fl.data.shards import take
@@ -109,8 +108,7 @@ def make_student(prepared: Prepared, experiment: Experiment, progress: Progress)
                 experiment.distill,
             ):
                 advance(1, f"loss {means.loss:.3f}")
-    groups = channel_groups(network, experiment.data.clip.image_size)
-    return GlobalStudent(prepared.student, network, {group.name: group.num_channels for group in groups})
+    return GlobalStudent(prepared.student, network)
 
 
 def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:

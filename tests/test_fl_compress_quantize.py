@@ -155,5 +155,5 @@ def test_unknown_recipes_are_refused(architecture: Architecture, int8: str, mess
 
 
 def test_unresolved_recipe_is_refused(float_onnx: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="must be one of dynamic, static, .* here, got 'auto'"):
+    with pytest.raises(RequestError, match=r"must be one of dynamic, static, .* here, got 'auto'"):
         quantize_int8(float_onnx, tmp_path / "x.onnx", "auto")

@@ -101,6 +101,10 @@ BAD = [
         "prune_rounds must be a list of whole numbers, e.g. [4,6], got 'a'",
     ),
     ("compress.prune_rounds=4", "prune_rounds must be a list of whole numbers, e.g. [4,6], got 4"),
+    (
+        "compress.calibration=one_class",
+        "compress.calibration=one_class is an ablation of compress.int8=static",
+    ),
     ("compress.prune_rounds=[3,3]", "compress.prune_rounds must rise without repeats, got [3,3]"),
     ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 6, got [0]"),
     ("strategy.num_rounds=3", "must lie within 1 and strategy.num_rounds = 3, got [2,4]"),
