@@ -58,3 +58,16 @@ class Clip:
     quality: str = ""
     crop: int = 0
     num_crops: int = 1
+
+
+def label_without(clip: Clip, lacks: str) -> int:
+    """The label of what is left of a clip: 1 if something that can still be seen or heard was altered.
+
+    Args:
+        clip: a fake that names no altered modality stays one.
+        lacks: the modality that its holder cannot record, one of `MODALITIES`; "" for none.
+    """
+    hidden = (lacks == "audio" and clip.modify_audio and not clip.modify_video) or (
+        lacks == "video" and clip.modify_video and not clip.modify_audio
+    )
+    return 0 if hidden else clip.label

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.data.clips import REAL, Clip
+from fl.data.clips import REAL, Clip, label_without
 from fl.data.partition_schemes import SCHEMES, quality_of
 from fl.errors import DataError, RequestError
 from fl.seeds import derive
@@ -100,7 +100,7 @@ def partition_skew(clips: Sequence[Clip], partition: Partition) -> PartitionSkew
     qualities, quality_counts = _count(clips, partition, quality_of)
     sizes = counts.sum(axis=1)
     num_fake = [
-        sum(_label(clips[row], lacks) for row in rows)
+        sum(label_without(clips[row], lacks) for row in rows)
         for rows, lacks in zip(partition.rows, partition.lacks, strict=True)
     ]
     labels = np.column_stack([sizes - num_fake, num_fake])
@@ -143,14 +143,6 @@ def _divergence(held: NDArray[np.int64]) -> float:
     sizes = held.sum(axis=1)
     apart = np.abs(held / sizes[:, None] - held.sum(axis=0) / sizes.sum())
     return float(np.average(0.5 * apart.sum(axis=1), weights=sizes))
-
-
-def _label(clip: Clip, lacks: str) -> int:
-    """1 if something that the device records was altered; a fake that names no modality stays one."""
-    hidden = (lacks == "audio" and clip.modify_audio and not clip.modify_video) or (
-        lacks == "video" and clip.modify_video and not clip.modify_audio
-    )
-    return 0 if hidden else clip.label
 
 
 def _draw_lacks(settings: PartitionSettings, seed: int) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from fl.data.cache import writing_to
-from fl.data.clips import MODALITIES, Clip
+from fl.data.clips import MODALITIES, Clip, label_without
 from fl.data.headers import DEFAULT_LIMITS, Header
 from fl.data.reading import READER_VERSION
 from fl.data.rows import BOXES_FILE, FRAMES_FILE, MFCC_FILE, TIMES_FILE
@@ -145,13 +145,9 @@ class ShardView:
         )
 
     def _labels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        labels = np.array(self.shard.labels[rows])
-        if self.lacks:
-            clips = [self.shard.clips[row] for row in rows]
-            altered = np.array([(c.modify_video, c.modify_audio) for c in clips], dtype=bool).reshape(-1, 2)
-            missing = MODALITIES.index(self.lacks)
-            labels[altered[:, missing] & ~altered[:, 1 - missing]] = 0
-        return labels
+        if not self.lacks:
+            return np.array(self.shard.labels[rows])
+        return np.array([label_without(self.shard.clips[row], self.lacks) for row in rows], dtype=np.uint8)
 
     def _modalities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         present = np.ones((len(rows), len(MODALITIES)), dtype=np.float32)

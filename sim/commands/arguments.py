@@ -1,9 +1,15 @@
 """The parser of a command's own arguments."""
 
 import argparse
-from typing import NoReturn
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from fl.errors import RequestError
+from sim.schema import suggest
+
+Action = TypeVar("Action")
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,3 +19,31 @@ class Parser(argparse.ArgumentParser):
         """Refuse the request, with the command's usage as the remedy."""
         usage = " ".join(self.format_usage().split())
         raise RequestError(f"{message}; {usage}")
+
+
+def choose_action(
+    command: str, usage: str, actions: Mapping[str, Action], argv: Sequence[str]
+) -> tuple[str, Action] | None:
+    """The action that a command's first argument names; None after ``--help``, which is answered.
+
+    Raises:
+        RequestError: it names none.
+    """
+    if argv and argv[0] in ("-h", "--help"):
+        sys.stdout.write(usage)
+        return None
+    choices = f"choose from {', '.join(actions)}"
+    if not argv:
+        raise RequestError(f"{command} needs an action; {choices}")
+    if argv[0] not in actions:
+        raise RequestError(f"{command} has no action {argv[0]!r}; {choices}{suggest(argv[0], actions)}")
+    return argv[0], actions[argv[0]]
+
+
+def run_parser(action: str, description: str) -> Parser:
+    """The parser of an audit of a finished run, with what all audits are told."""
+    parser = Parser(prog=f"python -m sim audit {action}", description=description)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--cache-dir", type=Path, help="the run's cache, if it was moved")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser

@@ -1,11 +1,9 @@
 """`python -m sim audit ACTION RUN`: does a finished run's student hold what it should?"""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from fl.errors import RequestError
-from sim.schema import suggest
+from sim.commands.arguments import choose_action
 
 USAGE = """\
 usage: python -m sim audit ACTION RUN [--json]
@@ -49,13 +47,5 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         RequestError: the request is wrong, or what it needs is not in the cache.
     """
-    if argv and argv[0] in ("-h", "--help"):
-        sys.stdout.write(USAGE)
-        return 0
-    choices = f"choose from {', '.join(ACTIONS)}"
-    if not argv:
-        raise RequestError(f"audit needs an action; {choices}")
-    name, *rest = argv
-    if name not in ACTIONS:
-        raise RequestError(f"audit has no action {name!r}; {choices}{suggest(name, ACTIONS)}")
-    return ACTIONS[name](rest)
+    chosen = choose_action("audit", USAGE, ACTIONS, argv)
+    return 0 if chosen is None else chosen[1](argv[1:])

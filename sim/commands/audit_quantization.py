@@ -28,7 +28,7 @@ from fl.errors import RequestError
 from fl.metrics.latency import open_session, time_interleaved
 from fl.seeds import derive, generator
 from server.evaluate import inputs_of, two_class_rows
-from sim.commands.arguments import Parser
+from sim.commands.arguments import Parser, run_parser
 from sim.finished import FinishedRun, open_run
 from sim.progress import Progress
 
@@ -261,11 +261,9 @@ def _measure(
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m sim audit quantization",
-        description="Float against each INT8 variant of a run's student, on its test split.",
+    parser = run_parser(
+        "quantization", "Float against each INT8 variant of a run's student, on its test split."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument(
         "--tolerance",
         type=float,
@@ -279,7 +277,6 @@ def _parser() -> Parser:
         metavar="NAME,...",
         help=f"which to make: {','.join(RECIPES)} (all)",
     )
-    parser.add_argument("--cache-dir", type=Path, help="the run's cache, if it was moved")
     parser.add_argument(
         "--qat",
         type=int,
@@ -292,5 +289,4 @@ def _parser() -> Parser:
         action="store_true",
         help="add the ablation: everything quantised, the head too, calibrated on real clips only",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser

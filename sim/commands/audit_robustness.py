@@ -25,7 +25,7 @@ from fl.metrics.latency import open_session
 from fl.seeds import generator
 from server.checkpoint import load_checkpoint
 from server.evaluate import probabilities, two_class_rows
-from sim.commands.arguments import Parser
+from sim.commands.arguments import Parser, run_parser
 from sim.finished import FinishedRun, open_run
 from sim.progress import Advance, Progress
 from sim.record import read_rounds
@@ -246,11 +246,9 @@ def _session_logits(path: Path, view: ShardView) -> np.ndarray:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m sim audit robustness",
-        description="A run's networks on its test clips, degraded: JPEG, resizing, blur, noise, H.264.",
+    parser = run_parser(
+        "robustness", "A run's networks on its test clips, degraded: JPEG, resizing, blur, noise, H.264."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument(
         "--kinds", nargs="+", choices=tuple(LEVELS), default=tuple(LEVELS), help="which degradations (all)"
     )
@@ -260,6 +258,4 @@ def _parser() -> Parser:
         default=DEFAULT_CLIPS,
         help=f"at most so many test clips, half of each class ({DEFAULT_CLIPS})",
     )
-    parser.add_argument("--cache-dir", type=Path, help="the run's cache, if it was moved")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser

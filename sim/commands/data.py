@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fl.errors import RequestError
 from fl.settings import Experiment
 from sim.checks import cache_dir
-from sim.commands.arguments import Parser
+from sim.commands.arguments import Parser, choose_action
 from sim.config import build, compose, validate
-from sim.schema import suggest
 
 if TYPE_CHECKING:
     from fl.data.clips import Clip
@@ -62,17 +61,11 @@ def main(argv: Sequence[str]) -> int:
         RequestError: the request is wrong; nothing was read.
         FedpinError: the corpus cannot be read, or the cache not written.
     """
-    if argv and argv[0] in ("-h", "--help"):
-        sys.stdout.write(USAGE)
+    chosen = choose_action("data", USAGE, ACTIONS, argv)
+    if chosen is None:
         return 0
-    choices = f"choose from {', '.join(ACTIONS)}"
-    if not argv:
-        raise RequestError(f"data needs an action; {choices}")
-    name, *rest = argv
-    if name not in ACTIONS:
-        raise RequestError(f"data has no action {name!r}; {choices}{suggest(name, ACTIONS)}")
-    action = ACTIONS[name]
-    asked = _parser(name, action).parse_intermixed_args(rest)
+    name, action = chosen
+    asked = _parser(name, action).parse_intermixed_args(argv[1:])
     experiment = build(compose(asked.overrides))
     validate(experiment)
     return action.main(experiment, asked)
