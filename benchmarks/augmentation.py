@@ -91,8 +91,9 @@ class Comparison:
 def measure(num_epochs: int = 4, overrides: Sequence[str] = ()) -> Comparison:
     """Measure on the default experiment, whose corpus and teacher are made first if they are not cached."""
     experiment = build(compose(overrides))
-    prepared = prepare(experiment, checks.cache_dir(experiment), Progress())
-    start = make_student(prepared, experiment, Progress()).network
+    cache_dir = checks.cache_dir(experiment)
+    prepared = prepare(experiment, cache_dir, Progress())
+    start = make_student(prepared, experiment, cache_dir, Progress()).network
     torch.set_num_threads(1)
     live = live_teacher(prepared.teacher.folder, experiment.teacher.precision)
     teachers: dict[str, TeacherAnswers] = {"cached": prepared.outputs["clients"], "live": live}

@@ -67,9 +67,9 @@ def measure(num_passes: int = 5) -> Ratios:
     torch.set_num_threads(1)
     setup = make_setup(prepared, experiment, cache_dir)
     task = make_task(experiment, prepared)
-    inprocess = InProcessGrid(make_client_app(setup), len(prepared.rows), lambda client: None)
+    inprocess = InProcessGrid(make_client_app(setup), len(prepared.rows))
     started = time.perf_counter()
-    with RayGrid(setup, replace(experiment.grid, num_workers=NUM_WORKERS), lambda client: None) as ray_grid:
+    with RayGrid(setup, replace(experiment.grid, num_workers=NUM_WORKERS)) as ray_grid:
         ray_grid.worker_pids()
         ray_start_s = time.perf_counter() - started
         runs: dict[str, Callable[[], None]] = {

@@ -1,7 +1,7 @@
 """The composition root: builds every part of a run from its settings, and runs it."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from flwr.app import Context, RecordDict
-from flwr.serverapp import Grid
 
 from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
@@ -17,7 +16,7 @@ from fl.compress.model_card import ModelCard
 from fl.compress.quantize import Calibration
 from fl.data.shards import take
 from fl.distill.batches import TeacherAnswers, load_batch
-from fl.distill.supervised import train_epochs
+from fl.distill.first_weights import obtain_first_weights
 from fl.distill.teacher import live_teacher, outputs_folder
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
@@ -28,7 +27,7 @@ from server.evaluate import Evaluation, Examiner, inputs_of, probabilities, two_
 from server.rounds import GlobalStudent, Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
-from sim.grids.messages import RUN_ID, SERVER_NODE_ID
+from sim.grids.messages import RUN_ID, SERVER_NODE_ID, LocalGrid
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
 from sim.provenance import file_digests, versions
@@ -58,31 +57,32 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     torch.set_num_threads(os.cpu_count() or 1)
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
-    examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
-    teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
-    student = make_student(prepared, experiment, progress)
-    strategy = DeterministicFedProx(
-        experiment.strategy,
-        experiment.seed,
-        experiment.distill,
-        {client: len(rows) for client, rows in enumerate(prepared.rows)},
-    )
-    last: list[Evaluation] = []
-    with progress.rounds(experiment.strategy.num_rounds, len(prepared.rows)) as display:
+    with open_grid(prepared, experiment, cache_dir) as grid:  # its workers start during what comes next
+        examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
+        teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
+        student = make_student(prepared, experiment, cache_dir, progress)
+        strategy = DeterministicFedProx(
+            experiment.strategy,
+            experiment.seed,
+            experiment.distill,
+            {client: len(rows) for client, rows in enumerate(prepared.rows)},
+        )
+        last: list[Evaluation] = []
+        with progress.rounds(experiment.strategy.num_rounds, len(prepared.rows)) as display:
 
-        def on_round(record: Record, evaluation: Evaluation) -> None:
-            append_round(run_dir, record)
-            last[:] = [evaluation]
-            display.round_done(record)
+            def on_round(record: Record, evaluation: Evaluation) -> None:
+                append_round(run_dir, record)
+                last[:] = [evaluation]
+                display.round_done(record)
 
-        server = Server(experiment, strategy, examiner, take(prepared.stores["public"]), on_round)
-        try:
-            with open_grid(prepared, experiment, cache_dir, display.client_done) as grid:
-                context = Context(RUN_ID, SERVER_NODE_ID, {}, RecordDict(), {})
+            grid.client_done = display.client_done
+            server = Server(experiment, strategy, examiner, take(prepared.stores["public"]), on_round)
+            context = Context(RUN_ID, SERVER_NODE_ID, {}, RecordDict(), {})
+            try:
                 make_server_app(server, student)(grid, context)
-        finally:
-            if last:
-                finish(run_dir, experiment, prepared, teacher_row, last[0], overrides)
+            finally:
+                if last:
+                    finish(run_dir, experiment, prepared, teacher_row, last[0], overrides)
     draw_figures(run_dir)
     draw_partition(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
@@ -91,23 +91,27 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     return run_dir
 
 
-def make_student(prepared: Prepared, experiment: Experiment, progress: Progress) -> GlobalStudent:
+def make_student(
+    prepared: Prepared, experiment: Experiment, cache_dir: Path, progress: Progress
+) -> GlobalStudent:
     """The dense student with its first weights: drawn from the run's seed, then distilled on public clips."""
     pretrained = experiment.system.student_backbone or experiment.system.pretrained
     network = prepared.student.build(derive(experiment.seed, "student"), pretrained)
     warmup = experiment.warmup
     if warmup.max_epochs:
         with progress.stage("Student on public clips", total=warmup.max_epochs) as advance:
-            for means in train_epochs(
+            obtain_first_weights(
                 network,
-                take(prepared.stores["public"]),
+                prepared.stores["public"],
+                prepared.teacher,
+                public_teacher(prepared, experiment),
                 warmup,
                 experiment.augment,
-                experiment.seed,
-                public_teacher(prepared, experiment),
                 experiment.distill,
-            ):
-                advance(1, f"loss {means.loss:.3f}")
+                experiment.seed,
+                cache_dir,
+                advance,
+            )
     return GlobalStudent(prepared.student, network)
 
 
@@ -188,19 +192,17 @@ def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> C
 
 
 @contextmanager
-def open_grid(
-    prepared: Prepared, experiment: Experiment, cache_dir: Path, client_done: Callable[[int], None]
-) -> Iterator[Grid]:
+def open_grid(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> Iterator[LocalGrid]:
     """The Grid that the settings name; its processes end with the block."""
     setup = make_setup(prepared, experiment, cache_dir)
     if experiment.grid.kind == "inprocess":
         from sim.grids.inprocess import InProcessGrid
 
-        yield InProcessGrid(make_client_app(setup), len(prepared.rows), client_done)
+        yield InProcessGrid(make_client_app(setup), len(prepared.rows))
         return
     from sim.grids.ray import RayGrid
 
-    with RayGrid(setup, experiment.grid, client_done) as grid:
+    with RayGrid(setup, experiment.grid) as grid:
         yield grid
 
 

@@ -48,7 +48,7 @@ def run_round(
     task = RoundTask(1, Architecture("pin_lite"), np.zeros(4, np.float32), "s", 1e-3)
     strategy = DeterministicFedProx(settings, 0, DistillSettings(), EXAMPLES)
     strategy.expected = Expectation(4, "s", 0, EXAMPLES)
-    grid = InProcessGrid(app, len(EXAMPLES), lambda client: None)
+    grid = InProcessGrid(app, len(EXAMPLES))
     messages = strategy.configure_train(1, *task_records(task), grid)
     replies = list(grid.send_and_receive(messages))[::-1]  # arrival order must not matter
     arrays, _ = strategy.aggregate_train(1, replies)

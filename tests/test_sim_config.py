@@ -106,8 +106,8 @@ BAD = [
         "compress.calibration=one_class is an ablation of compress.int8=static",
     ),
     ("compress.prune_rounds=[3,3]", "compress.prune_rounds must rise without repeats, got [3,3]"),
-    ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 6, got [0]"),
-    ("strategy.num_rounds=3", "must lie within 1 and strategy.num_rounds = 3, got [2,4]"),
+    ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 5, got [0]"),
+    ("strategy.num_rounds=2", "must lie within 1 and strategy.num_rounds = 2, got [2,3]"),
     ("compress.voters=server", "compress.importance must be l1, l2 or random with compress.voters=server"),
     (
         "partition.scheme=x",

@@ -142,10 +142,11 @@ def first_round(tiny: Tiny, grid: InProcessGrid | RayGrid) -> tuple[Deterministi
 @pytest.mark.ray
 def test_a_worker_killed_in_mid_round_costs_nothing_but_time(tiny: Tiny) -> None:
     done: list[int] = []
-    calm = InProcessGrid(make_client_app(tiny.setup()), 3, done.append)
+    calm = InProcessGrid(make_client_app(tiny.setup()), 3)
+    calm.client_done = done.append
     _, expected = first_round(tiny, calm)
     settings = replace(tiny.experiment.grid, num_workers=2)
-    with RayGrid(tiny.setup(), settings, done.append) as grid:
+    with RayGrid(tiny.setup(), settings) as grid:
         victim = grid.worker_pids()[0]
         killer = threading.Timer(0.3, os.kill, (victim, signal.SIGKILL))
         killer.start()

@@ -1,6 +1,8 @@
 """What writers to the cache share: errors that name ``cache_dir``, and data that is really on the disk."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,3 +29,14 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name only when all went well."""
+    building = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+    try:
+        yield building
+        os.replace(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

@@ -7,11 +7,7 @@ and ``outputs/<shard digest>/`` with the logits and maps of every clip of a stor
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +18,7 @@ from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from fl.data.cache import atomic_folder
 from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import LiveTeacher, TeacherOutputs
 from fl.distill.precision import resolve_precision
@@ -111,7 +108,7 @@ def obtain_teacher(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "teacher.json").exists():
-            with _atomic_folder(folder) as building:
+            with atomic_folder(folder) as building:
                 network = architecture.build(derive(settings.seed, "teacher"), pretrained)
                 _make(network, public, validation, settings, augment, building, advance)
                 (building / "architecture.json").write_text(architecture.to_json())
@@ -189,7 +186,7 @@ def teacher_outputs(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
-            with _atomic_folder(folder) as building:
+            with atomic_folder(folder) as building:
                 network = teacher.load().to(memory_format=torch.channels_last)
                 logits, maps = predict(
                     network, take(shard, lacks=lacks), precision=resolve_precision(precision), advance=advance
@@ -254,14 +251,3 @@ def _digest(
     stores = [public.digest, validation.digest]
     parts = [RECIPE_VERSION, architecture.to_json(), *stores, told, altered, pretrained]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-@contextmanager
-def _atomic_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside ``folder`` that takes its name only when all went well."""
-    building = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
-    try:
-        yield building
-        os.replace(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)

@@ -10,7 +10,7 @@ class CompressSettings:
     """Pruning and quantisation in the loop."""
 
     prune_rounds: tuple[int, ...] = setting(
-        (2, 4), doc="rounds after whose aggregation the student shrinks; empty: never"
+        (2, 3), doc="rounds after whose aggregation the student shrinks; empty: never"
     )
     prune_ratio: float = setting(
         0.65, Limit(low=0, high=1, high_open=True), doc="share of what ratio_of names that is gone in the end"
@@ -76,7 +76,7 @@ class CompressSettings:
 class StrategySettings:
     """FedProx on Flower."""
 
-    num_rounds: int = setting(6, COUNT, doc="rounds")
+    num_rounds: int = setting(5, COUNT, doc="rounds")
     fraction: float = setting(
         1.0, Limit(low=0, low_open=True, high=1), doc="share of the clients sampled each round"
     )

@@ -1,7 +1,7 @@
 """A Grid that calls the client in the same process: no Ray, the debugger works."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
@@ -15,13 +15,11 @@ class InProcessGrid(LocalGrid):
     Args:
         app: the client app.
         num_clients: number of partitions.
-        client_done: called with the partition id after each client.
     """
 
-    def __init__(self, app: ClientApp, num_clients: int, client_done: Callable[[int], None]) -> None:
+    def __init__(self, app: ClientApp, num_clients: int) -> None:
         super().__init__(num_clients)
         self.app = app
-        self.client_done = client_done
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

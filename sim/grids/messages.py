@@ -4,7 +4,7 @@ The one place that uses a private name of Flower: a `Message` can only be made b
 has a task identity, which Flower's own engine sets the same way (pinned: flwr 1.41).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
@@ -58,11 +58,15 @@ class LocalGrid(Grid):
 
     Args:
         num_clients: number of partitions.
+
+    Attributes:
+        client_done: called with the partition id after each client; whoever wants to know sets it.
     """
 
     def __init__(self, num_clients: int) -> None:
         identify()
         self.num_clients = num_clients
+        self.client_done: Callable[[int], object] = lambda client_id: None
         self._run = Run.create_empty(RUN_ID)
         self._pushed: dict[str, Message] = {}
 

@@ -6,7 +6,7 @@ dead actor is replaced and its client tried again; an actor past the round's dea
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import ray
@@ -51,18 +51,16 @@ class Worker:
 class RayGrid(LocalGrid):
     """Clients on a pool of actors; a context manager that leaves no process behind.
 
+    The actors start in the background: what is done before the first message costs them nothing.
+
     Args:
         setup: what the client apps know.
         settings: address, number of workers, retries.
-        client_done: called with the partition id after each client.
     """
 
-    def __init__(
-        self, setup: ClientSetup, settings: GridSettings, client_done: Callable[[int], None]
-    ) -> None:
+    def __init__(self, setup: ClientSetup, settings: GridSettings) -> None:
         super().__init__(len(setup.rows))
         self.settings = settings
-        self.client_done = client_done
         num_workers = min(settings.num_workers or os.cpu_count() or 1, len(setup.rows))
         start_ray(settings.address, num_workers)
         self._setup = ray.put(setup)
