@@ -24,7 +24,7 @@ from models.architecture import Architecture
 from server.checkpoint import load_checkpoint
 from sim.checks import cache_dir
 from sim.config import build
-from sim.prepare import build_store, read_clips
+from sim.corpus import build_store, read_clips
 from sim.progress import Progress
 from sim.record import SUMMARY_FILE
 

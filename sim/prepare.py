@@ -1,26 +1,22 @@
 """Everything before the first round: corpus, stores, teacher, its outputs, and the partition."""
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fl.data.clips import Clip
-from fl.data.corpora import folders, synthetic
-from fl.data.corpora.catalogue import read_corpus
 from fl.data.partition import PartitionSkew, divergences, partition_clips, partition_skew
-from fl.data.shards import Shard, build_shard
+from fl.data.shards import Shard
+from fl.data.splits import SPLITS
 from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
-from fl.errors import DataError, RequestError
+from fl.errors import RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
 from models.zoo import SYSTEMS
+from sim.corpus import build_store, read_clips
 from sim.progress import Progress
-
-SPLITS = ("public", "clients", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,9 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
         FedpinError: with the cause; nothing half-built is left in the cache.
     """
     clips = read_clips(experiment, cache_dir, progress)
-    stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS}
+    stores: dict[str, Shard] = {
+        split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS
+    }
     partition = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
     check_something_is_left(stores["clients"], partition.lacks)
     skew = partition_skew(stores["clients"].clips, partition)
@@ -120,53 +118,6 @@ def cache_outputs(
         if not lack:
             outputs[split] = answers
     return outputs
-
-
-def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:
-    """The corpus as one table of clips; rendered or forged first where it has to be."""
-    data, workers = experiment.data, os.cpu_count() or 1
-    if data.corpus == "synthetic":
-        total = data.synthetic.num_identities * data.synthetic.clips_per_identity
-        with progress.stage("Rendering the corpus", total=total) as advance:
-            root = synthetic.build_corpus(data.synthetic, cache_dir, advance, workers)
-    elif data.corpus == "folders":
-        with progress.stage("Forging the corpus") as advance:
-            root = folders.build_corpus(
-                Path(data.root).expanduser(), data.folders, cache_dir, advance, workers, data.max_bad_share
-            )
-    else:
-        return read_corpus(data, experiment.split, experiment.teacher.seed)
-    # What is made has LAV-DF's layout.
-    made = replace(data, corpus="lavdf", root=str(root))
-    return read_corpus(made, experiment.split, experiment.teacher.seed)
-
-
-def build_store(
-    split: str, clips: Sequence[Clip], experiment: Experiment, cache_dir: Path, progress: Progress
-) -> Shard:
-    """One split's clips, decoded, cropped and memory-mapped; unreadable ones are counted in a line."""
-    chosen = [clip for clip in clips if clip.split == split]
-    if not chosen:
-        raise DataError(
-            f"the split {split!r} holds no clip: the corpus needs more identities "
-            "(data.synthetic.num_identities, or more people under data.root)"
-        )
-    with progress.stage(f"Shards, {split}", total=len(chosen)) as advance:
-        store = build_shard(
-            chosen,
-            experiment.data.clip,
-            cache_dir,
-            limits=experiment.data.media,
-            num_workers=os.cpu_count() or 1,
-            max_bad_share=experiment.data.max_bad_share,
-            advance=advance,
-        )
-    if store.skipped:
-        first = store.skipped[0]
-        progress.line(
-            f"Skipped {len(store.skipped)} of {len(chosen)} {split} clips: {first.reason}, e.g. {first.file}"
-        )
-    return store
 
 
 def describe_partition(scheme: str, skew: PartitionSkew) -> list[str]:

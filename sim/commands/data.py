@@ -12,19 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from fl.data.splits import SPLITS
 from fl.errors import RequestError
 from fl.settings import Experiment
 from sim.checks import cache_dir
 from sim.commands.arguments import Parser, choose_action
 from sim.config import build, compose, validate
-
-if TYPE_CHECKING:
-    from fl.data.clips import Clip
-    from sim.progress import Progress
-
-SPLITS = ("public", "clients", "validation", "test")
 
 USAGE = """\
 usage: python -m sim data ACTION data=CORPUS data.root=FOLDER [SECTION.KEY=VALUE ...] [--json]
@@ -95,11 +90,12 @@ def _check_flags(parser: Parser) -> None:
 def _check(experiment: Experiment, asked: Namespace) -> int:
     from sim.commands.data_check import check_corpus, to_json
     from sim.commands.data_tables import print_check
+    from sim.corpus import read_clips
     from sim.progress import Progress
 
     progress = Progress()
     with _warnings() as warnings:
-        clips = _read_table(experiment, progress)
+        clips = read_clips(experiment, cache_dir(experiment), progress)
     check = check_corpus(
         clips,
         experiment,
@@ -116,11 +112,11 @@ def _check(experiment: Experiment, asked: Namespace) -> int:
 
 
 def _build(experiment: Experiment, asked: Namespace) -> int:
-    from sim.prepare import build_store
+    from sim.corpus import build_store, read_clips
     from sim.progress import Progress, clean
 
     cache, progress = cache_dir(experiment), Progress()
-    clips = _read_table(experiment, progress)
+    clips = read_clips(experiment, cache, progress)
     before = set((cache / "shards").glob("*"))
     stores = {split: build_store(split, clips, experiment, cache, progress) for split in SPLITS}
     if asked.json:
@@ -152,12 +148,13 @@ def _show_flags(parser: Parser) -> None:
 def _show(experiment: Experiment, asked: Namespace) -> int:
     if not 1 <= asked.num <= 60:
         raise RequestError(f"--num must be in [1, 60], got {asked.num}; one picture holds no more clips")
+    from sim.corpus import read_clips
     from sim.progress import Progress
     from sim.report.contact_sheet import draw_contact_sheet
     from sim.report.examples import choose_clips, read_example
 
     progress = Progress()
-    clips = _read_table(experiment, progress)
+    clips = read_clips(experiment, cache_dir(experiment), progress)
     chosen = choose_clips([clip for clip in clips if clip.split == asked.split], asked.num)
     with progress.stage("Reading clips", total=len(chosen)) as advance:
         examples = []
@@ -175,17 +172,6 @@ def _show(experiment: Experiment, asked: Namespace) -> int:
     else:
         sys.stdout.write(f"{asked.out}\n")
     return 0
-
-
-def _read_table(experiment: Experiment, progress: "Progress") -> "list[Clip]":
-    """The clips of a corpus; torch is imported only where `run` has to make the corpus first."""
-    from fl.data.corpora.catalogue import READERS, read_corpus
-
-    if experiment.data.corpus in READERS:
-        return read_corpus(experiment.data, experiment.split, experiment.teacher.seed)
-    from sim.prepare import read_clips
-
-    return read_clips(experiment, cache_dir(experiment), progress)
 
 
 def _as_json(answer: Mapping[str, Any]) -> str:
