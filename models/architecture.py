@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from models.pin import AudioEncoder, PinDetector
+from models.pin import AudioEncoder
 from models.zoo import Detector, create
 
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
@@ -61,18 +61,7 @@ class Architecture:
         """Digest of the canonical JSON, 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def build(self, seed: int = 0, pretrained: bool | str = False) -> PinDetector:
-        """Build an audio-visual network: see `build_any`.
-
-        Raises:
-            ValueError: it is another one.
-        """
-        network = self.build_any(seed, pretrained)
-        if not isinstance(network, PinDetector):
-            raise ValueError(f"{self.name!r} is no audio-visual network: build it by build_any")
-        return network
-
-    def build_any(self, seed: int = 0, pretrained: bool | str = False) -> Detector:
+    def build(self, seed: int = 0, pretrained: bool | str = False) -> Detector:
         """Build the network, in evaluation mode, with weights drawn from ``seed``.
 
         A pruned network's weights have the right shapes and no meaning: load its own after.
@@ -89,7 +78,7 @@ class Architecture:
 
     def with_widths_of(self, network: nn.Module) -> "Architecture":
         """The architecture of ``network``, which was built from this one and then pruned."""
-        dense = Architecture(self.name, self.settings).build_any().state_dict()
+        dense = Architecture(self.name, self.settings).build().state_dict()
         widths = {
             key: tuple(value.shape)
             for key, value in network.state_dict().items()

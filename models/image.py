@@ -49,6 +49,8 @@ class ImageDetector(nn.Module):
             (batch, map_height, map_width), the mean over the frames of signed maps whose large values
             speak for fake; and patch logits (batch, num_frames, height, width) where the network has them.
         """
+        if self.training and modalities is not None and not bool((modalities[:, 0] > 0).all()):
+            return self._score_seen(frames, modalities[:, 0] > 0)
         num_frames, channels, height, width = (int(size) for size in frames.shape[1:])
         logits, maps, patches = self.scorer(self.video, frames.reshape(-1, channels, height, width))
         logits, maps = _by_clip(logits, num_frames).mean(dim=1), _by_clip(maps, num_frames).mean(dim=1)
@@ -58,6 +60,16 @@ class ImageDetector(nn.Module):
         return DetectorOutput(
             logits, maps, patch_logits=None if patches is None else _by_clip(patches, num_frames)
         )
+
+    def _score_seen(self, frames: Tensor, seen: Tensor) -> DetectorOutput:
+        """Score only the clips that have pictures: blank ones would spoil BatchNorm's statistics."""
+        if not bool(seen.any()):
+            undecided = 0 * self.video.projection.weight.sum() * frames.new_ones(len(frames))
+            return DetectorOutput(undecided, undecided[:, None, None])
+        some = self(frames[seen])
+        logits, maps = _spread(some.logits, seen), _spread(some.explanation, seen)
+        patches = None if some.patch_logits is None else _spread(some.patch_logits, seen)
+        return DetectorOutput(logits, maps, patch_logits=patches)
 
 
 def class_activation(video: VideoEncoder, images: Tensor) -> Scores:
@@ -75,6 +87,11 @@ def position_logits(video: VideoEncoder, features: Tensor) -> Tensor:
     """The projection at every position of the features: (images, map_height, map_width)."""
     weight = video.projection.weight[:, :, None, None]
     return F.conv2d(features, weight, video.projection.bias).squeeze(1)
+
+
+def _spread(values: Tensor, seen: Tensor) -> Tensor:
+    """(clips seen, ...) to (clips, ...), zero for the others."""
+    return values.new_zeros(len(seen), *values.shape[1:]).index_put((seen,), values)
 
 
 def _by_clip(values: Tensor, num_frames: int) -> Tensor:

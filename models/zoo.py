@@ -1,4 +1,4 @@
-"""The zoo: name -> builder, and the teacher and student of each system."""
+"""The zoo: name -> builder; `models.names` says which belong together."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,6 +9,7 @@ from models.efficientnet import efficientnet
 from models.image import ImageDetector
 from models.ladeda import RECEPTIVE_FIELDS, ladeda, tiny_ladeda
 from models.mobilenet import mobilenetv3
+from models.names import EFFICIENTNET_SIZES, MOBILENETS
 from models.pin import (
     PinDetector,
     VideoEncoder,
@@ -32,9 +33,6 @@ class ImageNetwork(NamedTuple):
     build: Callable[..., ImageDetector]
     image_size: int
 
-
-SYSTEMS: Mapping[str, tuple[str, str]] = MappingProxyType({"pin": ("pinpoint", "pin_lite")})
-"""System -> (teacher, student)."""
 
 REFERENCE_INPUT: Mapping[str, int] = MappingProxyType(
     {"num_frames": 30, "image_size": 128, "num_mfcc": 13, "audio_steps": 400}
@@ -73,31 +71,20 @@ def pin_lite(
 BUILDERS: Mapping[str, Builder] = MappingProxyType({"pinpoint": pinpoint, "pin_lite": pin_lite})
 """Audio-visual networks: what a system can be made of."""
 
-_EFFICIENTNET_SIZES = {
-    "efficientnet_b0": 224,
-    "efficientnet_b1": 240,
-    "efficientnet_b2": 260,
-    "efficientnet_b3": 300,
-    "efficientnet_lite0": 224,
-    "tf_efficientnet_lite2": 260,
-}
-_MOBILENETS = ("mobilenetv3_small_100", "mobilenetv3_large_100")
-
 IMAGE_NETWORKS: Mapping[str, ImageNetwork] = MappingProxyType(
     {
         **{
-            name: ImageNetwork(partial(efficientnet, name), size)
-            for name, size in _EFFICIENTNET_SIZES.items()
+            name: ImageNetwork(partial(efficientnet, name), size) for name, size in EFFICIENTNET_SIZES.items()
         },
         "efficientnet_b0_lite": ImageNetwork(partial(efficientnet, "efficientnet_b0", lite=True), 224),
-        **{name: ImageNetwork(partial(mobilenetv3, name), 160) for name in _MOBILENETS},
+        **{name: ImageNetwork(partial(mobilenetv3, name), 160) for name in MOBILENETS},
         "resnet18": ImageNetwork(resnet18, 224),
         **{f"ladeda{field}": ImageNetwork(partial(ladeda, field), 256) for field in RECEPTIVE_FIELDS},
         "tiny_ladeda": ImageNetwork(tiny_ladeda, 256),
     }
 )
 """Networks of pictures, under timm's names where timm has them: the thesis, the MobileNetV3 study, the
-patch audit. A run cannot choose them yet: its training needs tokens of both modalities."""
+patch audit."""
 
 
 def create(name: str, **settings: int | bool | str) -> Detector:

@@ -11,11 +11,11 @@ from torch import nn
 from fl.compress.export import load_template, max_difference, save_model
 from fl.compress.model_card import ModelCard, write_card
 from fl.compress.quantize import Calibration, quantize_student, recipe_of
-from fl.compress.sessions import run_session, session_feeds
+from fl.compress.sessions import inputs_like, run_session, session_feeds
 from fl.data.shards import ShardView
 from fl.distill.batches import TeacherOutputs, load_batch
-from fl.distill.predict import predict
-from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_bytes
+from fl.distill.predict import predict, valid_rows
+from fl.metrics.cost import count_macs, count_parameters, size_bytes
 from fl.metrics.detection import DetectionMetrics, detection_metrics
 from fl.metrics.explanation import EpsSummary, eps
 from fl.metrics.latency import Latency, open_session, time_interleaved
@@ -146,15 +146,10 @@ def measure(examiner: Examiner, logits: np.ndarray) -> DetectionMetrics:
 
 
 def explain(examiner: Examiner, maps: np.ndarray, round_index: int) -> EpsSummary:
-    """EPS of (clips, audio_steps, video_frames) maps against the teacher's on the test split.
-
-    A clip without sound counts over all steps: its maps' rows are positions in time, none is padding.
-    """
+    """EPS of (clips, rows, columns) maps against the teacher's on the test split."""
     rng = generator(examiner.seed, round_index, -1, "eps")
     teacher_maps = examiner.outputs.maps[examiner.test.rows]
-    has_audio = examiner.test.modalities[:, 1] > 0
-    valid_steps = np.where(has_audio, examiner.test.valid_steps, maps.shape[1])
-    return eps(teacher_maps, maps, valid_steps, rng)
+    return eps(teacher_maps, maps, valid_rows(examiner.test, teacher_maps), rng)
 
 
 def describe(architecture: Architecture, network: nn.Module, view: ShardView) -> dict[str, Any]:
@@ -170,9 +165,7 @@ def describe(architecture: Architecture, network: nn.Module, view: ShardView) ->
 
 def inputs_of(architecture: Architecture, view: ShardView) -> Inputs:
     """One clip's worth of random numbers in the shapes that the view's clips have."""
-    return example_inputs(
-        architecture.settings, image_size=view.shard.frames.shape[2], audio_steps=view.shard.mfcc.shape[1]
-    )
+    return inputs_like(view)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ from fl.settings import (
     FolderSettings,
     GridSettings,
     SplitSettings,
+    SystemSettings,
 )
+from models.names import hears
 
 SYNTHETIC_FPS = 25
 """Frame rate of the rendered corpus."""
@@ -35,6 +37,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_calibration(experiment.compress)
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
     _check_teacher_weights(experiment.teacher.weights)
+    _check_system(experiment.system)
     _check_grid(experiment.grid)
     _check_writable("runs_dir", Path(experiment.runs_dir))
     _check_writable("cache_dir", cache_dir(experiment))
@@ -185,6 +188,15 @@ def _check_teacher_weights(weights: str) -> None:
         raise RequestError(
             f"teacher.weights must be an existing safetensors file, got {weights!r}; "
             "leave it empty to train a teacher"
+        )
+
+
+def _check_system(system: SystemSettings) -> None:
+    if hears(system.teacher) != hears(system.student):
+        deaf, other = sorted((system.teacher, system.student), key=hears)
+        raise RequestError(
+            f"system.teacher and system.student must take the same input, got {system.teacher} and "
+            f"{system.student}: {deaf} is deaf, {other} is not; add system=efficientnet, mobilenet or ladeda"
         )
 
 

@@ -5,17 +5,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fl.data.clips import Clip
+from fl.data.clips import Clip, without_sound
 from fl.data.corpora import folders, synthetic
 from fl.data.corpora.catalogue import read_corpus
 from fl.data.shards import Shard, build_shard
 from fl.errors import DataError
 from fl.settings import Experiment
+from models.names import hears
 from sim.progress import Progress
 
 
 def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:
-    """The corpus as one table of clips; rendered or forged first where it has to be."""
+    """The corpus as one table of clips; rendered or forged first where it has to be.
+
+    Where the networks are deaf, fakes of the sound alone count as real.
+    """
+    clips = _read_clips(experiment, cache_dir, progress)
+    return clips if hears(experiment.system.student) else [without_sound(clip) for clip in clips]
+
+
+def _read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:
     data, workers = experiment.data, os.cpu_count() or 1
     if data.corpus == "synthetic":
         total = data.synthetic.num_identities * data.synthetic.clips_per_identity

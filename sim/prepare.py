@@ -14,7 +14,7 @@ from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
 from fl.errors import RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
-from models.zoo import SYSTEMS
+from models.names import hears
 from sim.corpus import build_store, read_clips
 from sim.progress import Progress
 
@@ -59,13 +59,9 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     for text in describe_partition(experiment.partition.scheme, skew):
         progress.line(text)
 
-    teacher_name, student_name = SYSTEMS[experiment.system.name]
-    clip = experiment.data.clip
-    settings = {"num_frames": clip.num_frames, "num_mfcc": clip.num_mfcc}
-    student_settings = {**settings, "num_layers": experiment.system.student_layers}
     with progress.stage("Teacher", total=experiment.teacher.max_epochs) as advance:
         teacher = obtain_teacher(
-            Architecture(teacher_name, settings),
+            architecture_of(experiment.system.teacher, experiment),
             stores["public"],
             stores["validation"],
             experiment.teacher,
@@ -76,8 +72,19 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
         )
     progress.line(f"Teacher {teacher.digest[:8]}: validation AUC {teacher.validation_auc:.3f}")
     outputs = cache_outputs(teacher, stores, partition.lacks, experiment, progress)
-    student = Architecture(student_name, student_settings)
+    student = architecture_of(experiment.system.student, experiment)
     return Prepared(stores, teacher, outputs, partition.rows, partition.lacks, skew, student)
+
+
+def architecture_of(name: str, experiment: Experiment) -> Architecture:
+    """A dense network of the zoo for the run's clips."""
+    if not hears(name):
+        return Architecture(name)
+    clip = experiment.data.clip
+    settings = {"num_frames": clip.num_frames, "num_mfcc": clip.num_mfcc}
+    if name == "pin_lite":
+        settings["num_layers"] = experiment.system.student_layers
+    return Architecture(name, settings)
 
 
 def check_something_is_left(store: Shard, lacks: Sequence[str]) -> None:

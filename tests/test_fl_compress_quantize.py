@@ -14,7 +14,7 @@ from fl.errors import RequestError
 from fl.metrics.cost import example_inputs
 from fl.metrics.latency import open_session
 from models.architecture import Architecture
-from models.zoo import BUILDERS
+from models.zoo import BUILDERS, IMAGE_NETWORKS
 
 LITE = Architecture("pin_lite", {"num_frames": 2, "num_mfcc": 13})
 
@@ -136,8 +136,20 @@ def test_too_few_calibration_clips_are_refused(calibration, float_onnx: Path, tm
         quantize_int8(float_onnx, tmp_path / "x.onnx", "static", calibration)
 
 
+@pytest.mark.parametrize("recipe", ["dynamic", "static", "weight_only"])
+def test_a_head_whose_weight_the_map_reads_too_stays_float(recipe: str, tmp_path: Path) -> None:
+    architecture = Architecture("mobilenetv3_small_100")
+    network, calibration = architecture.build(1), clips([0, 1] * 20)
+    template = load_template(architecture, network, inputs(1), tmp_path)
+    float_onnx = save_model(template.with_weights(network.state_dict()), tmp_path / "float.onnx")
+    path = quantize_int8(float_onnx, tmp_path / "int8.onnx", recipe, calibration)
+    assert path.stat().st_size < 0.85 * float_onnx.stat().st_size
+    expected = logits(float_onnx, calibration)
+    assert np.abs(logits(path, calibration) - expected).max() < 0.2 * np.abs(expected).max()
+
+
 def test_every_network_has_a_recipe() -> None:
-    assert set(RECIPES) == set(BUILDERS)
+    assert set(RECIPES) == {*BUILDERS, *IMAGE_NETWORKS}
     assert recipe_of(LITE) == RECIPES["pin_lite"]
     assert recipe_of(LITE, "static") == "static"
 

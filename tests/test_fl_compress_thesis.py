@@ -22,7 +22,7 @@ def test_counts_are_within_three_percent_of_the_published(counts: list[PrunedCou
 
 
 def test_ratio_0_is_the_identity() -> None:
-    network = Architecture("efficientnet_lite0").build_any(1)
+    network = Architecture("efficientnet_lite0").build(1)
     before = {key: value.clone() for key, value in network.named_parameters()}
     prune_globally(network.video, 0.0, torch.Generator().manual_seed(0))
     after = dict(network.named_parameters())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, kl_divergence
 
-from fl.distill.losses import attention_loss, distillation_loss, hard_loss, soft_loss
+from fl.distill.losses import attention_loss, distillation_loss, hard_loss, on_one_grid, soft_loss
 
 logit = st.floats(-10, 10)
 
@@ -41,6 +41,15 @@ def test_attention_loss_ignores_scale_and_offset_and_is_two_for_the_opposite() -
     maps = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(0))
     assert float(attention_loss(3 * maps + 7, maps, torch.ones(3))) == pytest.approx(0, abs=1e-5)
     assert float(attention_loss(-maps, maps, torch.ones(3))) == pytest.approx(2, abs=1e-5)
+
+
+def test_maps_of_different_size_meet_on_the_smaller_grid() -> None:
+    small = torch.rand(3, 2, 2)
+    large = small.repeat_interleave(4, dim=1).repeat_interleave(3, dim=2)
+    assert float(attention_loss(small, large, torch.ones(3))) == pytest.approx(0, abs=1e-5)
+    assert float(attention_loss(large, small, torch.ones(3))) == pytest.approx(0, abs=1e-5)
+    wide, tall = torch.rand(1, 2, 6), torch.rand(1, 5, 3)
+    assert [maps.shape for maps in on_one_grid(wide, tall)] == [(1, 2, 3)] * 2
 
 
 def test_attention_loss_of_a_constant_map_is_one_and_its_gradient_finite() -> None:

@@ -1,5 +1,6 @@
 """Networks of pictures: published counts, timm's own answers, Grad-CAM, and the call of a detector."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from torch import nn
 from fl.compress.importance import channel_groups
 from fl.compress.prune import apply_plan
 from fl.metrics.cost import count_macs
+from models import names
 from models.architecture import Architecture
 from models.efficientnet import make_lite
-from models.zoo import IMAGE_NETWORKS, create
+from models.ladeda import RECEPTIVE_FIELDS
+from models.zoo import BUILDERS, IMAGE_NETWORKS, create
 
 PARAMETERS = {
     "efficientnet_b0": 4_008_829,
@@ -59,7 +62,7 @@ def test_parameters_are_the_published_ones(name: str, published: int) -> None:
     "name", ["efficientnet_b0", "efficientnet_lite0", "mobilenetv3_small_100", "resnet18"]
 )
 def test_logits_are_timms_own_with_the_same_weights(name: str) -> None:
-    ours = distinct(Architecture(name).build_any(2))
+    ours = distinct(Architecture(name).build(2))
     theirs = timm.create_model(name, num_classes=1).eval()
     weights = ours.state_dict()
     assert len(weights) == len(theirs.state_dict())
@@ -99,7 +102,7 @@ def test_the_conversion_leaves_no_gate_and_no_silu_and_keeps_what_is_left() -> N
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3_small_100", "resnet18"])
 def test_the_explanation_is_grad_cam_by_autograd_but_for_scale_and_offset(name: str) -> None:
-    network = distinct(Architecture(name).build_any(3))
+    network = distinct(Architecture(name).build(3))
     backbone = network.video.backbone
     stage = getattr(backbone, "stages", backbone)
     frames, kept = torch.randn(2, 1, 3, 96, 96), []
@@ -115,7 +118,7 @@ def test_the_explanation_is_grad_cam_by_autograd_but_for_scale_and_offset(name: 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18"])
 def test_the_class_activation_map_averages_to_the_logit(name: str) -> None:
-    network = distinct(Architecture(name).build_any(4))
+    network = distinct(Architecture(name).build(4))
     with torch.no_grad():
         output = network(torch.randn(2, 3, 3, 64, 64))
     torch.testing.assert_close(output.explanation.mean(dim=(1, 2)), output.logits, rtol=1e-4, atol=1e-4)
@@ -123,7 +126,7 @@ def test_the_class_activation_map_averages_to_the_logit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_clips_answer_is_the_mean_over_its_frames(name: str) -> None:
-    network = distinct(Architecture(name).build_any(5))
+    network = distinct(Architecture(name).build(5))
     frames = torch.randn(2, 3, 3, 64, 64)
     with torch.no_grad():
         clips = network(frames, torch.zeros(2, 4, 13))
@@ -137,7 +140,7 @@ def test_a_clips_answer_is_the_mean_over_its_frames(name: str) -> None:
 
 
 def test_a_clip_without_video_is_undecided() -> None:
-    network = Architecture("efficientnet_lite0").build_any(6)
+    network = Architecture("efficientnet_lite0").build(6)
     frames = torch.randn(2, 1, 3, 64, 64)
     with torch.no_grad():
         masked = network(frames, None, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -151,14 +154,14 @@ def test_a_clip_without_video_is_undecided() -> None:
     ("name", "published"), [("efficientnet_b0", 384.5e6), ("efficientnet_lite0", 383.9e6)]
 )
 def test_macs_are_the_published_ones(name: str, published: float) -> None:
-    macs = count_macs(Architecture(name).build_any(), torch.zeros(1, 1, 3, 224, 224))
+    macs = count_macs(Architecture(name).build(), torch.zeros(1, 1, 3, 224, 224))
     assert macs.total == pytest.approx(published, rel=0.001)
 
 
 def test_macs_of_ladeda_are_the_published_ones_but_for_the_fixed_filter() -> None:
     frames = torch.zeros(1, 1, 3, 256, 256)
-    teacher = count_macs(Architecture("ladeda9").build_any(), frames)
-    student = count_macs(Architecture("tiny_ladeda").build_any(), frames)
+    teacher = count_macs(Architecture("ladeda9").build(), frames)
+    student = count_macs(Architecture("tiny_ladeda").build(), frames)
     gradient_filter = 256 * 256 * 3 * 9
     assert teacher.without_attention == pytest.approx(21.23e9, rel=0.001)
     assert student.without_attention - gradient_filter == pytest.approx(0.0568e9, rel=0.001)
@@ -167,11 +170,11 @@ def test_macs_of_ladeda_are_the_published_ones_but_for_the_fixed_filter() -> Non
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_pruned_network_is_rebuilt_from_json_and_state_dict(name: str) -> None:
     dense = Architecture(name)
-    network = distinct(dense.build_any(7))
+    network = distinct(dense.build(7))
     groups = channel_groups(network)
     apply_plan(network, {group.name: list(range(0, group.num_channels, 2)) for group in groups})
     pruned = Architecture.from_json(dense.with_widths_of(network).to_json())
-    rebuilt = pruned.build_any(8)
+    rebuilt = pruned.build(8)
     rebuilt.load_state_dict(network.state_dict())
     frames = torch.randn(1, 1, 3, 64, 64)
     with torch.no_grad():
@@ -187,14 +190,39 @@ def test_weights_of_timms_come_from_a_local_file(name: str, tmp_path: Path) -> N
     weights = timm.create_model(name.removesuffix("_lite")).state_dict()
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(weights, path)
-    loaded = Architecture(name).build_any(0, pretrained=str(path)).state_dict()
+    loaded = Architecture(name).build(0, pretrained=str(path)).state_dict()
     stem = next(key for key in loaded if key.startswith("video.backbone"))
     assert torch.equal(loaded[stem], weights["conv_stem.weight"])
 
 
-def test_a_picture_network_is_refused_where_an_audio_visual_one_is_wanted() -> None:
-    with pytest.raises(ValueError, match="'resnet18' is no audio-visual network"):
-        Architecture("resnet18").build()
+def test_the_names_that_settings_use_are_the_zoo() -> None:
+    assert tuple(BUILDERS) == names.AUDIO_VISUAL
+    assert tuple(IMAGE_NETWORKS) == names.PICTURES
+    assert tuple(RECEPTIVE_FIELDS) == names.PATCH_SIZES
+    for pair in names.SYSTEMS.values():
+        assert len({names.hears(name) for name in pair}) == 1
+
+
+def test_training_scores_only_the_clips_that_have_pictures() -> None:
+    network = Architecture("tiny_ladeda").build(1).train()
+    alone = copy.deepcopy(network)
+    frames = torch.rand(3, 2, 3, 32, 32)
+    seen = torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    output, expected = network(frames, None, seen), alone(frames[[0, 2]])
+    torch.testing.assert_close(output.logits[[0, 2]], expected.logits)
+    torch.testing.assert_close(output.explanation[[0, 2]], expected.explanation)
+    assert output.logits[1] == 0
+    assert not output.explanation[1].any()
+    for one, other in zip(network.buffers(), alone.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_batch_without_any_picture_gives_no_gradient_and_no_error() -> None:
+    network = Architecture("tiny_ladeda").build(1).train()
+    before = [buffer.clone() for buffer in network.buffers()]
+    network(torch.rand(2, 2, 3, 32, 32), None, torch.tensor([[0.0, 1.0]] * 2)).logits.sum().backward()
+    assert not network.video.projection.weight.grad.any()
+    assert all(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
 
 
 def test_an_unknown_name_lists_the_choices() -> None:

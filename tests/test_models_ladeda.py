@@ -17,8 +17,8 @@ from models.ladeda import GRADIENT_FILTER, align_patches, neighbour_residual, pa
 def test_teacher_and_student_share_a_grid(image_size: int, grid: int, tiny_grid: int) -> None:
     frames = torch.randn(1, 1, 3, image_size, image_size)
     with torch.no_grad():
-        teacher = Architecture("ladeda9").build_any()(frames)
-        student = Architecture("tiny_ladeda").build_any()(frames)
+        teacher = Architecture("ladeda9").build()(frames)
+        student = Architecture("tiny_ladeda").build()(frames)
     assert teacher.patch_logits.shape == (1, 1, grid, grid)
     assert student.patch_logits.shape == (1, 1, tiny_grid, tiny_grid)
     assert teacher.explanation.shape == student.explanation.shape == (1, grid, grid)
@@ -35,7 +35,7 @@ def pixels_seen(network: nn.Module, row: int, image_size: int = 96) -> tuple[int
 
 @pytest.mark.parametrize("field", [5, 9, 17, 33])
 def test_a_patch_is_as_large_as_its_name_says(field: int) -> None:
-    network = Architecture(f"ladeda{field}").build_any(1)
+    network = Architecture(f"ladeda{field}").build(1)
     first, last = pixels_seen(network, 2)
     # NPR takes a pixel's partner from its own 2x2 block, which an odd side cuts.
     assert first == 2 * 8
@@ -43,7 +43,7 @@ def test_a_patch_is_as_large_as_its_name_says(field: int) -> None:
 
 
 def test_aligned_patches_have_the_teachers_centres() -> None:
-    teacher, student = Architecture("ladeda9").build_any(2), Architecture("tiny_ladeda").build_any(2)
+    teacher, student = Architecture("ladeda9").build(2), Architecture("tiny_ladeda").build(2)
     for row in (1, 4):
         assert sum(pixels_seen(teacher, row)) == sum(pixels_seen(student, row)) == 2 * (8 * row + 4)
 
@@ -74,7 +74,7 @@ def test_729_patches_give_the_mean_of_73() -> None:
 
 
 def test_mean_features_give_the_mean_patch_logit() -> None:
-    video = Architecture("ladeda9").build_any(3).video
+    video = Architecture("ladeda9").build(3).video
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         patches = patch_scores(video, images)[2]
@@ -99,7 +99,7 @@ def test_npr_refuses_odd_sides() -> None:
 
 
 def test_the_gradient_filter_is_fixed_and_finds_no_edge_in_a_flat_picture() -> None:
-    network = Architecture("tiny_ladeda").build_any()
+    network = Architecture("tiny_ladeda").build()
     backbone = network.video.backbone
     assert all(parameter is not backbone.gradient_filter for parameter in network.parameters())
     assert torch.equal(backbone.gradient_filter, torch.tensor(GRADIENT_FILTER).expand(3, 1, 3, 3))
@@ -110,9 +110,9 @@ def test_the_gradient_filter_is_fixed_and_finds_no_edge_in_a_flat_picture() -> N
 
 
 def test_weights_come_from_a_file_of_ours_and_from_nowhere_else(tmp_path: Path) -> None:
-    trained = Architecture("tiny_ladeda").build_any(1)
+    trained = Architecture("tiny_ladeda").build(1)
     safetensors.torch.save_model(trained, str(tmp_path / "tiny.safetensors"))
-    loaded = Architecture("tiny_ladeda").build_any(2, pretrained=str(tmp_path / "tiny.safetensors"))
+    loaded = Architecture("tiny_ladeda").build(2, pretrained=str(tmp_path / "tiny.safetensors"))
     assert torch.equal(loaded.video.projection.weight, trained.video.projection.weight)
     with pytest.raises(ValueError, match="name a local file"):
-        Architecture("ladeda9").build_any(0, pretrained=True)
+        Architecture("ladeda9").build(0, pretrained=True)

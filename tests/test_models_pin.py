@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from models.architecture import Architecture
+from models.names import SYSTEMS
 from models.pin import Attention, sinusoidal_position
-from models.zoo import REFERENCE_INPUT, SYSTEMS, create
+from models.zoo import REFERENCE_INPUT, create
 
 
 @pytest.mark.parametrize(("name", "published"), [("pinpoint", 14_998_732), ("pin_lite", 1_694_508)])

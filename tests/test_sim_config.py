@@ -105,6 +105,10 @@ BAD = [
         "compress.calibration=one_class",
         "compress.calibration=one_class is an ablation of compress.int8=static",
     ),
+    (
+        "system.teacher=resnet18",
+        "system.teacher and system.student must take the same input, got resnet18 and pin_lite",
+    ),
     ("compress.prune_rounds=[3,3]", "compress.prune_rounds must rise without repeats, got [3,3]"),
     ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 5, got [0]"),
     ("strategy.num_rounds=2", "must lie within 1 and strategy.num_rounds = 2, got [2,3]"),

@@ -111,6 +111,22 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
 
 
 @pytest.mark.slow
+def test_a_network_of_pictures_runs_like_any_other(tiny: Tiny, tmp_path: Path) -> None:
+    request = [*TINY, "system=mobilenet", "strategy.num_rounds=1", f"cache_dir={tiny.cache_dir}"]
+    experiment = build(compose(request))
+    run_experiment(experiment, tmp_path, request)
+    (record,) = read_rounds(tmp_path)
+    assert record["student"]["num_parameters"] < 1_518_881
+    assert record["onnx"]["max_difference"] < 1e-3
+    assert -0.5 <= record["eps"]["mean"] <= 1
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    heard = {row["category"] for row in rows if row["label"] == "0"}
+    assert heard == {"real"}
+    assert not any(row["category"].startswith("Audio") for row in rows)
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_and_one_process_give_the_same_weights(tiny: Tiny, inprocess_run: Path, tmp_path: Path) -> None:
     run_experiment(replace(tiny.experiment, grid=replace(tiny.experiment.grid, kind="ray")), tmp_path, TINY)

@@ -9,12 +9,11 @@ from torch import nn
 from fl.compress.calibration import Calibration
 from fl.compress.export import load_template, save_model
 from fl.compress.quantize import quantize_student
-from fl.compress.sessions import run_session
+from fl.compress.sessions import inputs_like, run_session
 from fl.data.shards import ShardView
 from fl.distill.batches import load_batch
 from fl.distill.predict import predict
 from fl.errors import RequestError
-from fl.metrics.cost import example_inputs
 from fl.metrics.latency import open_session
 from fl.settings import CompressSettings
 from models.architecture import Architecture
@@ -40,9 +39,9 @@ def int8_agreement(
         The share of the shard's clips with the same verdict; None where the shard cannot calibrate
         static INT8 (one class, or too few clips).
     """
-    image_size, audio_steps = view.shard.frames.shape[2], view.shard.mfcc.shape[1]
-    inputs = example_inputs(architecture.settings, image_size=image_size, audio_steps=audio_steps)
-    model = load_template(architecture, network, inputs, cache_dir).with_weights(network.state_dict())
+    model = load_template(architecture, network, inputs_like(view), cache_dir).with_weights(
+        network.state_dict()
+    )
     with tempfile.TemporaryDirectory() as folder:
         float_onnx = save_model(model, Path(folder) / "student.onnx")
         batch = load_batch(view, np.arange(min(len(view), settings.calibration_clips)))

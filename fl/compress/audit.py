@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from fl.data.shards import ShardView
+from fl.distill.predict import valid_rows
 from fl.metrics.calibration import expected_calibration_error
 from fl.metrics.detection import detection_metrics
 from fl.metrics.explanation import eps
@@ -102,7 +103,5 @@ def _count(names: Sequence[str], chosen: NDArray[np.bool_]) -> dict[str, int]:
 def _mean_eps(
     view: ShardView, reference: NDArray[np.float32], maps: NDArray[np.float32], seed: int
 ) -> float | None:
-    """Mean EPS; a clip without sound counts over all steps, as none of its positions is padding."""
-    has_audio = view.modalities[:, 1] > 0
-    valid_steps = np.where(has_audio, view.valid_steps, maps.shape[1])
-    return eps(reference, maps, valid_steps, np.random.default_rng(seed)).mean
+    """Mean EPS of the maps against the reference's."""
+    return eps(reference, maps, valid_rows(view, reference), np.random.default_rng(seed)).mean

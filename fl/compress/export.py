@@ -209,7 +209,18 @@ def _export(network: nn.Module, example_inputs: Inputs) -> onnx.ModelProto:
         model = onnx.load(path)
     strip_metadata(model)
     rewrite_gates(model)
+    _declare_inputs(model, inputs)
     return model
+
+
+def _declare_inputs(model: onnx.ModelProto, inputs: tuple[Tensor, ...]) -> None:
+    """All detectors take the same inputs: declare what the exporter dropped since nothing reads it."""
+    declared = {value.name: value for value in model.graph.input}
+    del model.graph.input[:]
+    for name, tensor in zip(INPUTS, inputs, strict=True):
+        shape = ["batch", *tensor.shape[1:]]
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        model.graph.input.append(declared.get(name, value))
 
 
 def _make_distinct(network: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """Names of a graph's nodes: which layer makes the logits, and which module a node belongs to."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import onnx
@@ -13,6 +14,23 @@ def name_nodes(model: onnx.ModelProto) -> None:
     """Give each node that has none a name, its first output's: else it cannot be left in float."""
     for node in model.graph.node:
         node.name = node.name or node.output[0]
+
+
+def separate_weights(model: onnx.ModelProto) -> None:
+    """Give each Gemm a weight of its own, in place.
+
+    ONNX Runtime's quantiser transposes a Gemm's weight where it lies, under any other reader: the class
+    activation map reads the weight of the head.
+    """
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Gemm" and node.input[1] in weights and readers[node.input[1]] > 1:
+            own = onnx.TensorProto()
+            own.CopyFrom(weights[node.input[1]])
+            own.name = f"{own.name}_of_{node.name}"
+            model.graph.initializer.append(own)
+            node.input[1] = own.name
 
 
 def head_name(model: onnx.ModelProto) -> str:

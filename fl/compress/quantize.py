@@ -21,18 +21,28 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from fl.compress.calibration import METHODS, Calibration, checked_calibration
 from fl.compress.export import save_model, strip_metadata
 from fl.compress.layout import name_image_axis
-from fl.compress.nodes import head_name, name_nodes
+from fl.compress.nodes import head_name, name_nodes, separate_weights
 from fl.compress.sensitivity import quantize_mixed
 from fl.compress.static import StaticQuantizer, quiet_quantizer
 from fl.compress.weight_only import store_weights_int8
 from fl.errors import RequestError
 from fl.settings import CompressSettings
 from models.architecture import Architecture
+from models.names import MOBILENETS, PICTURES
 
 __all__ = ["RECIPES", "Calibration", "quantize_int8", "quantize_student", "recipe_of"]
 
-RECIPES: Mapping[str, str] = MappingProxyType({"pinpoint": "static", "pin_lite": "dynamic"})
-"""Architecture -> the recipe that is fastest for it."""
+RECIPES: Mapping[str, str] = MappingProxyType(
+    {
+        "pinpoint": "static",
+        "pin_lite": "dynamic",
+        **dict.fromkeys(PICTURES, "static"),
+        **dict.fromkeys(MOBILENETS, "dynamic"),
+        "tiny_ladeda": "weight_only",
+    }
+)
+"""Architecture -> the recipe that is fastest for it. Squeeze-excite and hard-swish break the chain of
+integers, so that static INT8 slows MobileNetV3 down; a network as small as Tiny-LaDeDa gains nothing."""
 
 CHOICES = ("dynamic", "static", "mixed", "weight_only")
 
@@ -179,10 +189,11 @@ def _dynamic(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
 
 
 def _named(model: onnx.ModelProto | Path) -> onnx.ModelProto:
-    """A copy of the graph, in which every node has a name."""
+    """A copy of the graph, in which every node has a name and every Gemm a weight of its own."""
     copy = onnx.ModelProto()
     copy.CopyFrom(onnx.load(model) if isinstance(model, Path) else model)
     name_nodes(copy)
+    separate_weights(copy)
     return copy
 
 

@@ -6,7 +6,16 @@ import onnxruntime
 from fl.compress.export import OUTPUTS
 from fl.data.shards import ShardView
 from fl.distill.batches import Batch, load_batch, ordered_batches
-from models.output import INPUTS
+from fl.metrics.cost import example_inputs
+from models.output import INPUTS, Inputs
+
+
+def inputs_like(view: ShardView) -> Inputs:
+    """One clip's worth of random numbers in the shapes that a view's clips have."""
+    _, num_frames, image_size = view.shard.frames.shape[:3]
+    _, audio_steps, num_mfcc = view.shard.mfcc.shape
+    settings = {"num_frames": num_frames, "num_mfcc": num_mfcc}
+    return example_inputs(settings, image_size=image_size, audio_steps=audio_steps)
 
 
 def session_feeds(view: ShardView, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -50,10 +50,10 @@ def pruned_counts(seed: int, pretrained: bool | str = False) -> Iterator[PrunedC
 
     Args:
         seed: of the weights and the pictures.
-        pretrained: see `Architecture.build_any`.
+        pretrained: see `Architecture.build`.
     """
     for ratio, published in PUBLISHED.items():
-        network = Architecture(NETWORK).build_any(seed, pretrained)
+        network = Architecture(NETWORK).build(seed, pretrained)
         generator = torch.Generator().manual_seed(seed)
         prune_globally(network.video, ratio, generator)
         yield PrunedCount(ratio, count_parameters(network), published)

@@ -1,6 +1,6 @@
 """The one table of clips to which every corpus is turned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +58,13 @@ class Clip:
     quality: str = ""
     crop: int = 0
     num_crops: int = 1
+
+
+def without_sound(clip: Clip) -> Clip:
+    """The clip as a network sees it that is deaf: a fake of the sound alone is real."""
+    if not clip.label or label_without(clip, "audio"):
+        return clip
+    return replace(clip, label=0, category=REAL, fake_periods=(), modify_audio=False)
 
 
 def label_without(clip: Clip, lacks: str) -> int:

@@ -22,14 +22,14 @@ from fl.distill.supervised import train_epochs
 from fl.distill.teacher import Teacher
 from fl.settings import AugmentSettings, DistillSettings, WarmupSettings
 from fl.state import flatten, schema_digest, weights_sha256
-from models.pin import PinDetector
+from models.zoo import Detector
 
 RECIPE_VERSION = 1
 """Part of the digest: raise it when `train_epochs` trains otherwise."""
 
 
 def obtain_first_weights(
-    network: PinDetector,
+    network: Detector,
     public: Shard,
     teacher: Teacher,
     answers: TeacherAnswers,

@@ -69,15 +69,25 @@ def attention_loss(student_maps: Tensor, teacher_maps: Tensor, seen: Tensor) -> 
     gives 0.
 
     Args:
-        student_maps: (batch, audio_steps, video_frames).
-        teacher_maps: the same shape, without gradient.
+        student_maps: (batch, audio_steps, video_frames), or (batch, map_height, map_width) of pictures.
+        teacher_maps: without gradient; of another size, both are averaged to the smaller on each axis.
         seen: (batch,), 1 where the clip has pictures, else 0.
     """
-    student, teacher = student_maps.flatten(1), teacher_maps.flatten(1)
+    student, teacher = (maps.flatten(1) for maps in on_one_grid(student_maps, teacher_maps))
     student = student - student.mean(dim=1, keepdim=True)
     teacher = teacher - teacher.mean(dim=1, keepdim=True)
     likeness = F.cosine_similarity(student, teacher, dim=1, eps=1e-12)
     return masked_mean(1 - likeness, seen)
+
+
+def on_one_grid(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two stacks of maps (batch, rows, columns), each axis averaged over areas to the smaller of the two."""
+    size = (min(one.shape[1], other.shape[1]), min(one.shape[2], other.shape[2]))
+    fitted = [
+        maps if maps.shape[1:] == size else F.adaptive_avg_pool2d(maps[:, None], size).squeeze(1)
+        for maps in (one, other)
+    ]
+    return fitted[0], fitted[1]
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -40,3 +40,20 @@ def predict(
     if not logits:
         raise ValueError("cannot predict on an empty shard")
     return np.concatenate(logits), np.concatenate(maps)
+
+
+def valid_rows(view: ShardView, maps: np.ndarray) -> np.ndarray:
+    """How many of the first rows of each clip's map are not padding, (clips,).
+
+    Rows of an audio-visual network's map are steps of sound; a clip without sound counts over all of
+    them, as positions in time. Rows of a map over the picture are places: all count.
+
+    Args:
+        view: the clips.
+        maps: (clips, rows, columns), of a network of either kind.
+    """
+    num_rows = maps.shape[1]
+    in_time = maps.shape[1:] == (view.shard.mfcc.shape[1], view.shard.frames.shape[1])
+    if not in_time:
+        return np.full(len(view), num_rows)
+    return np.where(view.modalities[:, 1] > 0, view.valid_steps, num_rows)

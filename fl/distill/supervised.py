@@ -3,7 +3,8 @@
 Beside the clip's label, each modality's tokens learn when they were altered, from the corpus's
 fake periods: the frame classification losses of BA-TFD (Cai et al. 2022, "Do You Really Mean
 That?", section 4). Without them a network that starts from nothing needs many times the clips.
-The two linear heads are thrown away afterwards.
+The two linear heads are thrown away afterwards. Networks of pictures have no tokens: they learn from
+the clip's label, and from the teacher's answers, alone.
 """
 
 import math
@@ -22,6 +23,7 @@ from fl.distill.precision import autocast, resolve_precision
 from fl.seeds import derive, generator
 from fl.settings import AugmentSettings, DistillSettings, TeacherSettings, WarmupSettings
 from models.pin import PinDetector
+from models.zoo import Detector
 
 
 class Localiser(nn.Module):
@@ -35,7 +37,7 @@ class Localiser(nn.Module):
 
 
 def train_epochs(
-    detector: PinDetector,
+    detector: Detector,
     public: ShardView,
     settings: TeacherSettings | WarmupSettings,
     augment: AugmentSettings,
@@ -54,19 +56,25 @@ def train_epochs(
         teacher: its answers, if cached on the store of ``public``; None: labels only.
         distill: weights of the distillation loss; with ``teacher``.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "heads"))
-        localiser = Localiser(detector)
-    localiser.to(memory_format=torch.channels_last)
+    trained: nn.Module = detector
+    if isinstance(detector, PinDetector):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "heads"))
+            trained = Localiser(detector)
+    trained.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
-        localiser.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     altered, precision = altered_labels(public), resolve_precision(settings.precision)
     per_epoch = num_batches(len(public), settings.batch_size)
 
-    def loss_terms(_: nn.Module, batch: Batch) -> LossTerms:
+    def loss_terms(network: nn.Module, batch: Batch) -> LossTerms:
+        if not isinstance(network, Localiser):
+            with autocast(precision):
+                output = network(*batch.inputs)
+            return clip_loss(output.logits.float(), output.explanation.float(), batch, distill)
         return localised_loss(
-            localiser,
+            network,
             batch,
             altered,
             weight=settings.localisation_weight,
@@ -83,7 +91,7 @@ def train_epochs(
 
         rng = generator(seed, epoch, -1, "public batches")
         batches = shuffled_batches(public, teacher, settings.batch_size, per_epoch, rng, augment=augment)
-        yield take_steps(localiser, batches, loss_terms, optimizer, clip_norm=1.0, before_step=set_rate)
+        yield take_steps(trained, batches, loss_terms, optimizer, clip_norm=1.0, before_step=set_rate)
     detector.to(memory_format=torch.contiguous_format)
 
 
@@ -115,10 +123,7 @@ def localised_loss(
         output = localiser.detector.fuse(video, audio)
         seen, heard = localiser.video_head(video).squeeze(-1), localiser.audio_head(audio).squeeze(-1)
     logits, maps = output.logits.float(), output.explanation.float()
-    if distill is None:
-        terms = supervised_loss(logits, batch.labels)
-    else:
-        terms = batch_loss(logits, maps, batch, distill)
+    terms = clip_loss(logits, maps, batch, distill)
     has_video, has_audio = batch.modalities.unbind(dim=1)
     visible = has_video[:, None].expand_as(seen)
     audible = has_audio[:, None] * batch.mfcc.any(dim=2)
@@ -126,6 +131,13 @@ def localised_loss(
     located = located + balanced_loss(heard.float(), altered.steps, batch.indices, audible)
     total = terms.total + weight * located + sync_weight * sync_loss(maps, has_video * has_audio)
     return LossTerms(total, terms.hard, terms.soft, terms.attention)
+
+
+def clip_loss(logits: Tensor, maps: Tensor, batch: Batch, distill: DistillSettings | None) -> LossTerms:
+    """The loss of a clip as a whole: against its label, and the teacher's answers if ``distill`` is given."""
+    if distill is None:
+        return supervised_loss(logits, batch.labels)
+    return batch_loss(logits, maps, batch, distill)
 
 
 def sync_loss(maps: Tensor, both: Tensor) -> Tensor:

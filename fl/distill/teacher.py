@@ -28,7 +28,7 @@ from fl.errors import RequestError, TeacherError
 from fl.seeds import derive
 from fl.settings import AugmentSettings, TeacherSettings
 from models.architecture import Architecture
-from models.pin import PinDetector
+from models.zoo import Detector
 
 RECIPE_VERSION = 4
 """Part of the digest: raise it when the training below or the exported graph beside it changes."""
@@ -59,7 +59,7 @@ class Teacher:
         return load_teacher(self.folder)
 
 
-def load_teacher(folder: Path) -> PinDetector:
+def load_teacher(folder: Path) -> Detector:
     """The network of a teacher's folder, in evaluation mode, without gradients."""
     network = Architecture.from_json((folder / "architecture.json").read_text()).build()
     safetensors.torch.load_model(network, folder / "weights.safetensors")
@@ -124,7 +124,7 @@ def obtain_teacher(
 
 
 def _make(
-    network: PinDetector,
+    network: Detector,
     public: Shard,
     validation: Shard,
     settings: TeacherSettings,
@@ -144,7 +144,7 @@ def _make(
 
 
 def train_teacher(
-    network: PinDetector,
+    network: Detector,
     public: ShardView,
     validation: ShardView,
     settings: TeacherSettings,

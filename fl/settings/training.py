@@ -3,19 +3,23 @@
 from dataclasses import dataclass
 
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, setting
+from models.names import AUDIO_VISUAL, PICTURES
+
+NETWORKS = (*AUDIO_VISUAL, *PICTURES)
 
 
 @dataclass(frozen=True)
 class SystemSettings:
-    """Which pair of networks."""
+    """Which network teaches which: any two that take the same input."""
 
-    name: str = setting("pin", Limit(choices=("pin",)), doc="system: teacher and student")
+    teacher: str = setting("pinpoint", Limit(choices=NETWORKS), doc="network that teaches")
+    student: str = setting("pin_lite", Limit(choices=NETWORKS), doc="network that learns and is compressed")
     pretrained: bool = setting(False, doc="start the backbones from ImageNet weights (timm downloads them)")
     teacher_backbone: str = setting(
-        "", doc="a local file of timm's ResNet-18 weights, in place of a download"
+        "", doc="a local file of weights for the teacher's backbone, in place of a download"
     )
-    student_backbone: str = setting("", doc="a local file of timm's MobileNetV3-Small weights")
-    student_layers: int = setting(2, Limit(low=1, high=6), doc="gated cross-attention blocks of the student")
+    student_backbone: str = setting("", doc="a local file of weights for the student's backbone")
+    student_layers: int = setting(2, Limit(low=1, high=6), doc="gated cross-attention blocks of pin_lite")
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,9 @@ def model_rows() -> Iterator[ModelRow]:
 
     from fl.metrics.cost import count_macs, count_parameters, example_inputs, size_bytes
     from models.architecture import Architecture
+    from models.names import SYSTEMS
     from models.output import INPUTS
-    from models.zoo import BUILDERS, IMAGE_NETWORKS, REFERENCE_INPUT, SYSTEMS
+    from models.zoo import BUILDERS, IMAGE_NETWORKS, REFERENCE_INPUT
 
     places = {
         name: (system, role)
@@ -65,10 +66,10 @@ def model_rows() -> Iterator[ModelRow]:
     for name in (*BUILDERS, *IMAGE_NETWORKS):
         inputs: tuple[Tensor, ...]
         if name in BUILDERS:
-            network = Architecture(name, pin).build_any()
+            network = Architecture(name, pin).build()
             inputs = example_inputs(pin, image_size=image_size, audio_steps=audio_steps)
         else:
-            network = Architecture(name).build_any()
+            network = Architecture(name).build()
             inputs = (torch.zeros(1, 1, 3, *[IMAGE_NETWORKS[name].image_size] * 2),)
         macs = count_macs(network, *inputs)
         system, role = places.get(name, (None, None))
@@ -96,7 +97,7 @@ def _print_table(rows: Sequence[ModelRow]) -> None:
     for row in rows:
         table.add_row(
             row.name,
-            f"{row.system} {row.role}" if row.system else "-",
+            row.role or "-",
             " x ".join(str(size) for size in row.inputs["frames"][1:]),
             f"{row.num_parameters:,}",
             f"{row.macs / 1e9:.3f}",
