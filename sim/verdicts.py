@@ -21,6 +21,7 @@ from fl.data.features import normalise_frames
 from fl.data.tables import printable
 from fl.data.windows import JudgedWindow, read_windows
 from fl.errors import ClipError
+from fl.metrics.scores import probabilities
 
 TOP_SHARE = 0.25
 """Share of a file's judged windows, the most suspicious, whose mean is its probability."""
@@ -143,4 +144,4 @@ def _probabilities(windows: Sequence[JudgedWindow], session: ort.InferenceSessio
     offered = {"frames": normalise_frames(frames).numpy(), "mfcc": mfcc, "modalities": modalities}
     feeds = {entry.name: offered[entry.name] for entry in session.get_inputs()}
     (logits,) = session.run(["logits"], feeds)
-    return [float(p) for p in 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))]
+    return [float(p) for p in probabilities(logits)]

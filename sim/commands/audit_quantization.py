@@ -22,12 +22,11 @@ from fl.compress.qat import fine_tune
 from fl.compress.quantize import quantize_int8, quantize_one_class
 from fl.compress.sessions import run_session, session_feeds
 from fl.data.shards import Shard, ShardView, take
-from fl.distill.batches import load_batch
 from fl.distill.teacher import live_teacher
 from fl.errors import RequestError
 from fl.metrics.latency import open_session, time_interleaved
 from fl.seeds import derive, generator
-from server.evaluate import inputs_of, two_class_rows
+from server.evaluate import calibration_clips, inputs_of
 from sim.commands.arguments import Parser, run_parser
 from sim.finished import FinishedRun, open_run
 from sim.progress import Progress
@@ -178,7 +177,8 @@ def _make_variants(
     run: FinishedRun, public: Shard, folder: Path, asked: Namespace
 ) -> Iterator[tuple[str, Path | RequestError]]:
     """Quantise the float graph in every way; name -> file, or why there is none."""
-    float_onnx, calibration = run.folder / "student.onnx", calibration_clips(run, public)
+    float_onnx, experiment = run.folder / "student.onnx", run.experiment
+    calibration = calibration_clips(take(public), experiment.compress.calibration_clips, experiment.seed)
     makers = {
         name: partial(quantize_int8, float_onnx, folder / f"{name}.onnx", recipe, calibration, method)
         for name, (recipe, method) in RECIPES.items()
@@ -220,14 +220,6 @@ def _quantize_aware(
     )
     float_onnx = save_model(template.with_weights(student.state_dict()), folder / "qat.float.onnx")
     return quantize_int8(float_onnx, folder / "qat.onnx", "static", calibration)
-
-
-def calibration_clips(run: FinishedRun, public: Shard) -> Calibration:
-    """Public clips of both classes, the same that the run took."""
-    view, settings = take(public), run.experiment.compress
-    rng = generator(run.experiment.seed, 0, -1, "calibration")
-    batch = load_batch(view, two_class_rows(view.labels, settings.calibration_clips, rng))
-    return Calibration(*(tensor.numpy() for tensor in (*batch.inputs, batch.labels)))
 
 
 def _measure(

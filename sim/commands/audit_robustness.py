@@ -22,9 +22,10 @@ from fl.distill.predict import predict
 from fl.errors import RequestError
 from fl.metrics.detection import check_table, detection_metrics
 from fl.metrics.latency import open_session
+from fl.metrics.scores import probabilities
 from fl.seeds import generator
 from server.checkpoint import load_checkpoint
-from server.evaluate import probabilities, two_class_rows
+from server.evaluate import two_class_rows
 from sim.commands.arguments import Parser, run_parser
 from sim.finished import FinishedRun, open_run
 from sim.progress import Advance, Progress
