@@ -27,9 +27,7 @@ def all_thresholds(scores: np.ndarray) -> list[float]:
 
 
 @given(TABLES, st.sampled_from(RULES), st.sampled_from([0.0, 0.05, 0.25, 0.5, 1.0]))
-def test_no_threshold_in_0_to_1_is_better(
-    table: list[tuple[bool, float]], rule: str, max_fpr: float
-) -> None:
+def test_no_threshold_in_0_to_1_is_better(table: list[tuple[bool, float]], rule: str, max_fpr: float) -> None:
     labels = np.array([int(label) for label, _ in table])
     scores = np.array([score for _, score in table])
     found = tune_threshold(labels, scores, rule, max_fpr)

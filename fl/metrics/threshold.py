@@ -6,6 +6,7 @@ and puts it midway between the scores that it parts.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,50 @@ class OperatingPoint:
     f1: float | None
     false_positive_rate: float | None
     true_positive_rate: float | None
+
+
+class Scored(NamedTuple):
+    """What a network says of the clips of one split.
+
+    Attributes:
+        labels: (clips,), 1 = fake.
+        scores: (clips,), probability of fake in [0, 1].
+    """
+
+    labels: ArrayLike
+    scores: ArrayLike
+
+
+@dataclass(frozen=True)
+class Retuned:
+    """What a threshold costs that is kept while the scores change, and what tuning it anew gives back.
+
+    Attributes:
+        rule: of `RULES`.
+        before: at the threshold that was kept; None where there is none.
+        after: at the threshold that was tuned anew; None unless both classes were there to tune on.
+    """
+
+    rule: str
+    before: OperatingPoint | None
+    after: OperatingPoint | None
+
+
+def retune(
+    rule: str, kept: float | None, tuned_on: Scored, judged_on: Scored, max_fpr: float = DEFAULT_FPR
+) -> Retuned:
+    """Judge changed scores at the old threshold, and at one tuned on changed scores of other clips.
+
+    Args:
+        rule: of `RULES`.
+        kept: the old threshold, of `tune_threshold` before the change.
+        tuned_on: validation clips, after the change.
+        judged_on: test clips, after the change.
+        max_fpr: see `tune_threshold`.
+    """
+    tuned = tune_threshold(*tuned_on, rule, max_fpr)
+    before, after = (None if cut is None else operating_point(*judged_on, cut) for cut in (kept, tuned))
+    return Retuned(rule, before, after)
 
 
 def tune_threshold(
