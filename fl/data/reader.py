@@ -11,16 +11,19 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import cv2
+import numpy as np
 
 from fl.data.cache import writing_to
+from fl.data.degrade import reencoded_crops
 from fl.data.headers import Header
 from fl.data.reading import read_clip
-from fl.data.rows import write_row
+from fl.data.rows import FRAMES_FILE, write_arrays, write_row
 from fl.errors import ClipError, RequestError
 from fl.settings import ClipSettings, FaceSettings, MediaSettings
 
@@ -42,12 +45,23 @@ class Setup:
 
 @dataclass(frozen=True)
 class Task:
-    """One clip to be read, and the row of the store where it belongs."""
+    """One clip to be read, and the row of the store where it belongs.
+
+    Attributes:
+        row: see above.
+        path: of its file.
+        crop: see `fl.data.reading.read_clip`.
+        num_crops: as there.
+        crf: only its pictures are wanted, after H.264 of this constant rate factor; None: all, as it is.
+        boxes: with ``crf``: (num_frames, 4), see `fl.data.degrade.reencoded_crops`.
+    """
 
     row: int
     path: str
     crop: int = 0
     num_crops: int = 1
+    crf: float | None = None
+    boxes: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,8 @@ def read_task(task: Task, setup: Setup) -> ReadClip:
     Raises:
         RequestError: the cache cannot be written.
     """
+    if task.crf is not None:
+        return _reencode_task(task, task.crf, setup)
     folder = Path(setup.folder)
     try:
         clip = read_clip(
@@ -96,6 +112,20 @@ def read_task(task: Task, setup: Setup) -> ReadClip:
     with writing_to(folder.parent.parent):
         crc = write_row(folder, task.row, clip)
     return ReadClip(task.row, "", clip.valid_steps, clip.has_audio, crc, clip.header)
+
+
+def _reencode_task(task: Task, crf: float, setup: Setup) -> ReadClip:
+    folder, boxes = Path(setup.folder), np.array(task.boxes, dtype=np.float32)
+    crops = {"crop": task.crop, "num_crops": task.num_crops}
+    try:
+        frames = reencoded_crops(Path(task.path), crf, boxes, setup.settings, setup.limits, **crops)
+    except ClipError as error:
+        return ReadClip(task.row, str(error))
+    except Exception as error:  # as above
+        return ReadClip(task.row, f"cannot be encoded anew: {type(error).__name__}: {error}")
+    with writing_to(folder.parent.parent):
+        crc = write_arrays(folder, task.row, {FRAMES_FILE: frames})
+    return ReadClip(task.row, crc=crc)
 
 
 def main() -> None:

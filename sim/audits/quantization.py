@@ -79,7 +79,7 @@ class Audit:
         num_validation_clips: on which thresholds are tuned, and nothing else.
         variants: the float network first.
         skipped: variant -> why it could not be made.
-        sensitivity: see `sim.audits.variants.layer_sensitivity`; None where it was not or could not be measured.
+        sensitivity: see `sim.audits.variants.layer_sensitivity`; None where it was not measured.
         figures: the pictures that were written.
     """
 

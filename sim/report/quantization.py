@@ -4,15 +4,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sim.progress import MAX_COLUMNS, clean
+from sim.report.cells import number_table, percent, point_cells, three
 
 if TYPE_CHECKING:
-    from fl.metrics.threshold import OperatingPoint
     from sim.audits.quantization import Audit, Variant
 
 NUM_LAYERS = 5
@@ -50,16 +49,8 @@ def print_audit(audit: "Audit") -> None:
     line(f"Verdict on student.int8.onnx (shipped), largest change of p: {verdict} {audit.tolerance:g}")
 
 
-def _table(*headings: str, left: int = 1) -> Table:
-    """A table whose first ``left`` columns are text, the others numbers."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index < left else "right", no_wrap=True)
-    return table
-
-
 def _answers(audit: "Audit") -> Table:
-    table = _table(
+    table = number_table(
         "variant\n",
         "acc.\n%",
         "AUC\n",
@@ -75,14 +66,14 @@ def _answers(audit: "Audit") -> Table:
         quality = variant.quality
         table.add_row(
             variant.name,
-            _percent(quality.accuracy),
-            _three(quality.auc),
-            _three(quality.calibration_error),
+            percent(quality.accuracy),
+            three(quality.auc),
+            three(quality.calibration_error),
             str(quality.num_flips),
             f"{quality.change_mean:.4f}",
             f"{quality.change_max:.4f}",
-            _three(quality.eps_teacher),
-            _three(quality.eps_float),
+            three(quality.eps_teacher),
+            three(quality.eps_float),
             _verdict(variant),
         )
     return table
@@ -106,7 +97,7 @@ def _costs(audit: "Audit") -> Table:
     for timed in audit.variants[0].latency:
         clips = "1 clip, ms" if timed.batch_size == 1 else f"{timed.batch_size} clips, ms"
         headings += [f"{clips}\np50", "\np95", "\nratio"]
-    table = _table(*headings)
+    table = number_table(*headings)
     for variant in audit.variants:
         cells = [
             f"{variant.size_bytes / 1e6:.2f}",
@@ -120,10 +111,13 @@ def _costs(audit: "Audit") -> Table:
 
 def _thresholds(audit: "Audit") -> Table:
     columns = ("\nacc. %", "\nF1", "\nFPR %", "\nTPR %")
-    table = _table("variant\n", "rule\n", "kept\nthr.", *columns, "re-tuned\nthr.", *columns, left=2)
+    table = number_table("variant\n", "rule\n", "kept\nthr.", *columns, "re-tuned\nthr.", *columns, left=2)
     for variant in audit.variants:
         for index, found in enumerate(variant.thresholds):
-            cells = _point(found.before) + _point(found.after)
+            cells = []
+            for point in (found.before, found.after):
+                cells += point_cells(point)
+                cells.insert(len(cells) - 2, "-" if point is None else three(point.f1))
             table.add_row("" if index else variant.name, RULE_NAMES[found.rule], *cells)
     return table
 
@@ -134,7 +128,7 @@ def _print_layers(audit: "Audit", console: Console) -> None:
         return
     title = f"Layers that lose most: static INT8 of one module alone, on {found['num_clips']} public clips"
     console.print(Text(title))
-    table = _table("module\n", "nodes\n", "change of the logit\nmean", "\nmax", "in mixed\n")
+    table = number_table("module\n", "nodes\n", "change of the logit\nmean", "\nmax", "in mixed\n")
     kept: Sequence[str] | None = found.get("float_modules")
     for entry in found["sweep"][:NUM_LAYERS]:
         told = "-" if kept is None else "float" if entry["module"] in kept else "INT8"
@@ -146,27 +140,7 @@ def _print_layers(audit: "Audit", console: Console) -> None:
         console.print(Text(f"mixed keeps {number} of {len(found['sweep'])} modules in float, and the head"))
 
 
-def _point(point: "OperatingPoint | None") -> list[str]:
-    if point is None:
-        return ["-"] * 5
-    return [
-        _three(point.threshold),
-        _percent(point.accuracy),
-        _three(point.f1),
-        _percent(point.false_positive_rate),
-        _percent(point.true_positive_rate),
-    ]
-
-
 def _verdict(variant: "Variant") -> str:
     if variant.name == "float":
         return "-"
     return "pass" if variant.passed else "FAIL"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _three(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
