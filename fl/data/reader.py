@@ -7,10 +7,6 @@ out: ``{}`` when ready, then a ``ReadClip`` each, or ``{"error": ...}`` if the c
 
 import json
 import os
-import queue
-import signal
-import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +18,7 @@ import numpy as np
 from fl.data.cache import writing_to
 from fl.data.degrade import reencoded_crops
 from fl.data.headers import Header
+from fl.data.processes import open_pipes
 from fl.data.reading import read_clip
 from fl.data.rows import FRAMES_FILE, write_arrays, write_row
 from fl.errors import ClipError, RequestError
@@ -130,15 +127,11 @@ def _reencode_task(task: Task, crf: float, setup: Setup) -> ReadClip:
 
 def main() -> None:
     """Read clips until standard input ends, which it does with the parent, however that ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide on
-    replies = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints must not stand among the replies
+    replies, lines = open_pipes()
     cv2.setNumThreads(1)  # clips are read in parallel instead
-    first = json.loads(sys.stdin.buffer.readline())
+    first = json.loads(lines.get())
     clip = ClipSettings(**{**first["settings"], "face": FaceSettings(**first["settings"]["face"])})
     setup = Setup(clip, MediaSettings(**first["limits"]), first["folder"])
-    lines: queue.Queue[bytes] = queue.Queue()
-    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     _send(replies, {})
     while True:
         task = Task(**json.loads(lines.get()))
@@ -146,12 +139,6 @@ def main() -> None:
             _send(replies, asdict(read_task(task, setup)))
         except RequestError as error:
             _send(replies, {"error": str(error)})
-
-
-def _listen(lines: "queue.Queue[bytes]") -> None:
-    for line in sys.stdin.buffer:
-        lines.put(line)
-    os._exit(0)
 
 
 def _send(replies: BinaryIO, record: dict[str, Any]) -> None:
