@@ -126,7 +126,7 @@ class Worker:
         try:
             if self._process is None:
                 self._process = start_process(self._code)
-                self._receive(START_TIMEOUT_S)
+                self._receive(START_TIMEOUT_S)  # that it is ready
             with suppress(BrokenPipeError):  # it is dead: its standard output tells so next
                 self._part("stdin").write(json.dumps(request).encode() + b"\n")
             while True:

@@ -31,7 +31,8 @@ def windows_of(path: Path, settings: ClipSettings, worker: Worker) -> Iterator[J
         ClipError: the file cannot be used, or its reader hung or died.
     """
     for record, data in worker.ask({"path": str(path), "settings": asdict(settings)}):
-        offset, arrays = 0, dict.fromkeys(_ARRAYS)
+        offset = 0
+        arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
         for name, dtype, shape in record.pop("arrays"):
             count = math.prod(shape)
             arrays[name] = np.frombuffer(data, dtype, count, offset).reshape(shape)

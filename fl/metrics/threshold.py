@@ -6,7 +6,7 @@ and puts it midway between the scores that it parts.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,8 +49,8 @@ class Scored(NamedTuple):
         scores: (clips,), probability of fake in [0, 1].
     """
 
-    labels: ArrayLike
-    scores: ArrayLike
+    labels: NDArray[np.integer[Any]]
+    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

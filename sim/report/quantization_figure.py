@@ -57,7 +57,8 @@ def draw_quantization(
     figure = Figure(figsize=(13.5, 3.4 * rows + 5.0), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"Quantisation of {Path(audit.run).name}: {audit.num_clips} test clips", parse_math=False)
-    above, below = figure.subfigures(2, 1, height_ratios=[3.4 * rows, 4.6])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3.4 * rows, 4.6])
+    above, below = parts
     grid = above.subplots(rows, PER_ROW, sharex=True, sharey=True, squeeze=False)
     for index, axes in enumerate(grid.flat):
         axes.set_visible(index < len(variants))

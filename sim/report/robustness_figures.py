@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -117,7 +117,7 @@ def _network(audit: "Robustness", name: str, kinds: Sequence[str]) -> Figure:
         f"clips by the rule {audit.rule!r}",
         fontsize=11,
     )
-    rows = figure.subfigures(len(PARTS), 1)
+    rows: Any = figure.subfigures(len(PARTS), 1)
     for index, (row, (ylabel, lines)) in enumerate(zip(rows, PARTS, strict=True)):
         grid = row.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, kind in zip(grid, kinds, strict=True):
