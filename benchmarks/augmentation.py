@@ -24,9 +24,9 @@ from fl.distill.loop import take_steps
 from fl.distill.predict import predict
 from fl.distill.teacher import live_teacher
 from fl.metrics.detection import detection_metrics
+from fl.metrics.scores import probabilities
 from fl.seeds import generator
 from fl.settings import AugmentSettings, Experiment
-from server.evaluate import probabilities
 from sim import checks
 from sim.config import build, compose
 from sim.prepare import prepare

@@ -19,6 +19,7 @@ from fl.metrics.cost import count_macs, count_parameters, size_bytes
 from fl.metrics.detection import DetectionMetrics, detection_metrics
 from fl.metrics.explanation import EpsSummary, eps
 from fl.metrics.latency import Latency, open_session, time_interleaved
+from fl.metrics.scores import probabilities
 from fl.seeds import generator
 from fl.settings import CompressSettings, LatencySettings
 from fl.state import flatten, weights_sha256
@@ -168,10 +169,17 @@ def inputs_of(architecture: Architecture, view: ShardView) -> Inputs:
     return inputs_like(view)
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Sigmoid of (clips,) logits, in float64."""
-    clipped = np.clip(logits.astype(np.float64), -500, 500)
-    return np.asarray(1 / (1 + np.exp(-clipped)))
+def calibration_clips(public: ShardView, num_clips: int, seed: int) -> Calibration:
+    """The public clips of both classes from which a run, and its audit, take the ranges of INT8.
+
+    Args:
+        public: the server's own clips.
+        num_clips: how many, half of each class as far as there are.
+        seed: of the run.
+    """
+    rows = two_class_rows(public.labels, num_clips, generator(seed, 0, -1, "calibration"))
+    batch = load_batch(public, rows)
+    return Calibration(*(tensor.numpy() for tensor in (*batch.inputs, batch.labels)))
 
 
 def two_class_rows(labels: np.ndarray, num_clips: int, rng: np.random.Generator) -> np.ndarray:

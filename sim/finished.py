@@ -17,7 +17,7 @@ from fl.data.reading import READER_VERSION
 from fl.data.shards import Shard
 from fl.data.tables import table_digest
 from fl.distill.batches import TeacherOutputs
-from fl.distill.teacher import open_outputs
+from fl.distill.teacher import open_outputs, outputs_folder
 from fl.errors import RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
@@ -76,7 +76,7 @@ class FinishedRun:
         Raises:
             RequestError: it is not there.
         """
-        folder = self.teacher_folder / "outputs" / store.digest
+        folder = outputs_folder(self.teacher_folder, store)
         if not folder.is_dir():
             raise self._missing("teacher's answers to these clips")
         return open_outputs(folder)

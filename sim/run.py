@@ -13,17 +13,17 @@ from flwr.app import Context, RecordDict
 from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
 from fl.compress.model_card import ModelCard
-from fl.compress.quantize import Calibration
 from fl.data.shards import take
-from fl.distill.batches import TeacherAnswers, load_batch
+from fl.distill.batches import TeacherAnswers
 from fl.distill.first_weights import obtain_first_weights
 from fl.distill.teacher import live_teacher, outputs_folder
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
-from fl.seeds import derive, generator
+from fl.metrics.scores import probabilities
+from fl.seeds import derive
 from fl.settings import Experiment
 from server.app import make_server_app
-from server.evaluate import Evaluation, Examiner, inputs_of, probabilities, two_class_rows
+from server.evaluate import Evaluation, Examiner, calibration_clips, inputs_of
 from server.rounds import GlobalStudent, Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
@@ -117,14 +117,11 @@ def make_student(
 
 def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:
     """Evaluation on the test split, with the teacher's graph and public calibration clips."""
-    public = take(prepared.stores["public"])
-    rng = generator(experiment.seed, 0, -1, "calibration")
-    rows = two_class_rows(public.labels, experiment.compress.calibration_clips, rng)
-    batch = load_batch(public, rows)
+    public, num_clips = take(prepared.stores["public"]), experiment.compress.calibration_clips
     return Examiner(
         test=take(prepared.stores["test"]),
         outputs=prepared.outputs["test"],
-        calibration=Calibration(*(tensor.numpy() for tensor in (*batch.inputs, batch.labels))),
+        calibration=calibration_clips(public, num_clips, experiment.seed),
         teacher_onnx=export_teacher(prepared, cache_dir),
         compress=experiment.compress,
         latency=experiment.latency,
@@ -179,7 +176,7 @@ def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> C
     return ClientSetup(
         shard=store.path,
         teacher=teacher.folder,
-        outputs={lack: outputs_folder(teacher, store, lack) for lack in set(prepared.lacks)},
+        outputs={lack: outputs_folder(teacher.folder, store, lack) for lack in set(prepared.lacks)},
         rows=prepared.rows,
         lacks=prepared.lacks,
         augment=experiment.augment,

@@ -1,16 +1,9 @@
-"""What an exported detector says of whole files: windows all over each, and one verdict.
-
-A file's probability is the mean over the most suspicious quarter of its judged windows, at least one: a
-video of which only a part was altered is a fake, and a single false alarm in a long one weighs less than
-by the maximum. "fake" is said above the threshold. "real" is never said for want of evidence: it takes a
-face in at least half of the windows; otherwise the verdict is "undecided", with the reason.
-"""
+"""What an exported detector says of whole files, which another process reads."""
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,59 +11,20 @@ import onnxruntime as ort
 
 from fl.compress.model_card import ModelCard
 from fl.data.features import normalise_frames
+from fl.data.processes import Worker
 from fl.data.tables import printable
-from fl.data.windows import JudgedWindow, read_windows
+from fl.data.window_reader import windows_of
+from fl.data.windows import JudgedWindow
 from fl.errors import ClipError
-
-TOP_SHARE = 0.25
-"""Share of a file's judged windows, the most suspicious, whose mean is its probability."""
-MIN_JUDGED_SHARE = 0.5
-"""Below this share of windows with a face no file is called real."""
+from fl.metrics.scores import probabilities
+from sim.judgement import Segment, Verdict, conclude
 
 _BATCH = 16
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A window of a file.
-
-    Attributes:
-        start_s: s from the first picture.
-        end_s: its end.
-        probability: of fake, [0, 1]; None if it could not be judged.
-        reason: why not; empty if it could.
-    """
-
-    start_s: float
-    end_s: float
-    probability: float | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is said of a file.
-
-    Attributes:
-        file: as it was named, printable.
-        verdict: "fake", "real" or "undecided".
-        probability: of fake, [0, 1]; None if no window could be judged.
-        segments: all windows in order of time.
-        faces_found: share of the frames looked at in which a face was found; None if none was looked for.
-        has_sound: any window has sound; None if the file cannot be read.
-        reason: why it is undecided; empty if it is not.
-    """
-
-    file: str
-    verdict: str
-    probability: float | None = None
-    segments: tuple[Segment, ...] = ()
-    faces_found: float | None = None
-    has_sound: bool | None = None
-    reason: str = ""
-
-
-def judge_file(path: Path, session: ort.InferenceSession, card: ModelCard, threshold: float) -> Verdict:
+def judge_file(
+    path: Path, session: ort.InferenceSession, card: ModelCard, threshold: float, worker: Worker
+) -> Verdict:
     """Read a file and judge it; whatever is wrong with it becomes the reason of an undecided verdict.
 
     Args:
@@ -78,10 +32,11 @@ def judge_file(path: Path, session: ort.InferenceSession, card: ModelCard, thres
         session: of the exported graph.
         card: of the same graph.
         threshold: a higher probability is called fake, [0, 1].
+        worker: of `fl.data.window_reader.MODULE`: it alone opens the file.
     """
     name = printable(str(path))
     try:
-        judged = list(_judge_windows(read_windows(path, card.clip), session))
+        judged = list(_judge_windows(windows_of(path, card.clip, worker), session))
     except ClipError as error:
         return Verdict(name, "undecided", reason=str(error))
     except Exception as error:
@@ -96,26 +51,6 @@ def judge_file(path: Path, session: ort.InferenceSession, card: ModelCard, thres
         faces_found=float(found.mean()) if looked else None,
         has_sound=any(window.has_sound for window, _ in judged),
     )
-
-
-def conclude(segments: Sequence[Segment], threshold: float) -> Verdict:
-    """The verdict over a file's windows, without the file's own facts.
-
-    Args:
-        segments: at least one.
-        threshold: see `judge_file`.
-    """
-    told = sorted((s.probability for s in segments if s.probability is not None), reverse=True)
-    if not told:
-        reasons = Counter(segment.reason for segment in segments).most_common(1)
-        return Verdict("", "undecided", segments=tuple(segments), reason=reasons[0][0])
-    top = told[: math.ceil(TOP_SHARE * len(told))]
-    probability = sum(top) / len(top)
-    verdict, reason = ("fake", "") if probability > threshold else ("real", "")
-    if verdict == "real" and len(told) < MIN_JUDGED_SHARE * len(segments):
-        why = Counter(s.reason for s in segments if s.reason).most_common(1)[0][0]
-        verdict, reason = "undecided", f"only {len(told)} of {len(segments)} windows can be judged: {why}"
-    return Verdict("", verdict, probability, tuple(segments), reason=reason)
 
 
 def _judge_windows(
@@ -143,4 +78,4 @@ def _probabilities(windows: Sequence[JudgedWindow], session: ort.InferenceSessio
     offered = {"frames": normalise_frames(frames).numpy(), "mfcc": mfcc, "modalities": modalities}
     feeds = {entry.name: offered[entry.name] for entry in session.get_inputs()}
     (logits,) = session.run(["logits"], feeds)
-    return [float(p) for p in 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))]
+    return [float(p) for p in probabilities(logits)]

@@ -110,7 +110,7 @@ def test_outputs_for_clients_that_lack_a_modality_are_cached_apart(teacher: Teac
     store, done = shard(CLIPS), []
     outputs = teacher_outputs(teacher, store, "float32", done.append, lacks)
     assert sum(done) == len(store)
-    folder = outputs_folder(teacher, store, lacks)
+    folder = outputs_folder(teacher.folder, store, lacks)
     assert folder.name == {"": "d", "audio": "d-no-audio", "video": "d-no-video"}[lacks]
     assert json.loads((folder / "outputs.json").read_text()) == {"maps": [len(store), 10, 4]}
     expected, _ = predict(teacher.load(), take(store, lacks=lacks))

@@ -5,6 +5,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from trained_student import LITE, Trained, train_student
 
@@ -12,13 +13,15 @@ from fl.compress.export import save_model
 from fl.compress.quantize import quantize_int8, quantize_one_class
 from fl.data.shards import take
 from fl.distill.predict import predict
+from fl.errors import RunError
 from fl.settings import Experiment
 from server.checkpoint import save_checkpoint
 from sim.__main__ import main
+from sim.audits.quantization import Audit, Splits, audit_quantization
 from sim.commands.audit import ACTIONS
-from sim.commands.audit_quantization import Audit, audit_quantization
 from sim.finished import FinishedRun, open_run
 from sim.report.quantization import print_audit
+from sim.report.quantization_figure import draw_quantization
 
 
 @pytest.fixture(scope="module")
@@ -35,32 +38,90 @@ def run(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> FinishedR
 
 
 def audited(run: FinishedRun, trained: Trained, **asked: object) -> Audit:
-    _, maps = predict(trained.network, take(trained.store))
-    usual = {"tolerance": 0.01, "variants": ["dynamic", "weight-only"], "qat": 0, "one_class": False}
-    return audit_quantization(run, trained.store, take(trained.store), maps, Namespace(**{**usual, **asked}))
+    return audited_scores(run, trained, **asked)[0]
+
+
+def audited_scores(
+    run: FinishedRun, trained: Trained, labels: np.ndarray | None = None, **asked: object
+) -> tuple[Audit, dict[str, np.ndarray]]:
+    """The audit; on other ``labels`` of the test split if they are given."""
+    view = take(trained.store)
+    _, maps = predict(trained.network, view)
+    judged = view if labels is None else take(replace(trained.store, labels=labels))
+    usual = {"tolerance": 0.01, "fpr": 0.05, "variants": [], "qat": 0, "one_class": False, "layers": False}
+    splits = Splits(trained.store, view, judged, maps)
+    return audit_quantization(run, splits, Namespace(**{**usual, **asked}))
 
 
 def test_every_variant_is_held_against_the_float_one(
     run: FinishedRun, trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    audit = audited(run, trained, one_class=True)
+    audit = audited(run, trained, variants=["dynamic", "weight_only"], one_class=True, layers=True)
     rows = {variant.name: variant for variant in audit.variants}
-    assert list(rows) == ["float", "shipped", "dynamic", "weight-only", "one class"]
+    assert list(rows) == ["float", "shipped", "dynamic", "weight_only", "one_class"]
     assert audit.passed
     assert rows["float"].quality.change_max == 0
     assert rows["float"].quality.eps_float == pytest.approx(1)
     assert rows["shipped"].quality == rows["dynamic"].quality
     assert rows["shipped"].size_bytes == rows["dynamic"].size_bytes < rows["float"].size_bytes
-    assert rows["one class"].quality.accuracy == 0.5
-    assert rows["one class"].quality.flips_by_class == {"real": 0, "fake": 20}
-    assert rows["one class"].quality.flips_by_category == {"Deepfakes": 20}
-    assert not rows["one class"].passed
+    assert rows["one_class"].quality.accuracy == 0.5
+    assert rows["one_class"].quality.flips_by_class == {"real": 0, "fake": 20}
+    assert rows["one_class"].quality.flips_by_category == {"Deepfakes": 20}
+    assert not rows["one_class"].passed
     print_audit(audit)
     text = capsys.readouterr().out
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "…" not in text
-    assert "Flips, one class: 20 fake, 20 Deepfakes" in text
-    assert "student.int8.onnx: pass" in text
+    assert "Flips, one_class: 20 = 0 real + 20 fake; by category: Deepfakes 20" in text
+    assert f"PASS: {rows['shipped'].quality.change_max:.4f} <= 0.01" in text
+    for variant in audit.variants:
+        one, many = variant.latency
+        assert (one.batch_size, many.batch_size) == (1, 32)
+        assert 0 < one.p50_ms <= one.p95_ms
+        assert many.p50_ms > one.p50_ms  # of a whole batch
+    assert {timed.ratio for timed in audit.variants[0].latency} == {1.0}
+    worst = [entry["module"] for entry in audit.sensitivity["sweep"][:5]]  # without "mixed" too
+    assert "Layers that lose most" in text
+    assert all(module in text for module in worst)
+    changes = [entry["logit_change_mean"] for entry in audit.sensitivity["sweep"]]
+    assert changes == sorted(changes, reverse=True)
+
+
+def test_thresholds_come_from_the_validation_split_alone(run: FinishedRun, trained: Trained) -> None:
+    """With the test labels turned round every threshold stays, and every verdict turns."""
+    turned = 1 - trained.store.labels
+    audits = [audited_scores(run, trained, labels, one_class=True)[0] for labels in (None, turned)]
+    for before, after in zip(*(audit.variants for audit in audits), strict=True):
+        assert [found.rule for found in before.thresholds] == ["f1", "youden", "fpr"]
+        for first, second in zip(before.thresholds, after.thresholds, strict=True):
+            for point, other in ((first.before, second.before), (first.after, second.after)):
+                assert point is not None
+                assert other is not None
+                assert point.threshold == other.threshold
+                assert point.accuracy == pytest.approx(1 - other.accuracy)
+                assert point.false_positive_rate == other.true_positive_rate
+    kept = {found.rule: found.before.threshold for found in audits[0].variants[0].thresholds}
+    for variant in audits[0].variants:
+        assert {found.rule: found.before.threshold for found in variant.thresholds} == kept
+    # Its scores have shrunk to 0.5 and below, where a new threshold still tells the classes apart.
+    shrunk = next(found for found in audits[0].variants[-1].thresholds if found.rule == "youden")
+    assert audits[0].variants[-1].quality.accuracy == 0.5
+    assert shrunk.after.threshold == pytest.approx(0.25, abs=0.02)
+    assert shrunk.after.accuracy == 1
+
+
+def test_the_picture_shows_every_variant(run: FinishedRun, trained: Trained, tmp_path: Path) -> None:
+    audit, scores = audited_scores(run, trained, variants=["dynamic", "weight_only"], one_class=True)
+    assert list(scores) == [variant.name for variant in audit.variants]
+    files = draw_quantization(audit, trained.store.labels, scores, tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "quantization.png",
+        "quantization.svg",
+    ]
+    assert files[0].read_bytes()[:4] == b"\x89PNG"
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be written"):
+        draw_quantization(audit, trained.store.labels, scores, tmp_path / "file")
 
 
 def test_the_shipped_variant_decides(run: FinishedRun, trained: Trained, tmp_path: Path) -> None:
@@ -75,9 +136,11 @@ def test_the_shipped_variant_decides(run: FinishedRun, trained: Trained, tmp_pat
 def test_a_variant_that_cannot_be_made_is_named(run: FinishedRun, trained: Trained) -> None:
     few = replace(run.experiment.compress, calibration_clips=20)
     experiment = replace(run.experiment, compress=few)
-    audit = audited(replace(run, experiment=experiment), trained, variants=["static"])
+    audit = audited(replace(run, experiment=experiment), trained, variants=["static"], layers=True)
     assert [variant.name for variant in audit.variants] == ["float", "shipped"]
     assert "at least 32, got 20" in audit.skipped["static"]
+    assert "at least 32, got 20" in audit.skipped["the sweep of the layers"]
+    assert audit.sensitivity is None
 
 
 def run_folder(folder: Path, trained: Trained, cache: Path) -> Path:
@@ -124,6 +187,8 @@ def test_what_is_not_in_the_cache_is_an_error_with_the_command_that_makes_it(
         (["quantization", "x", "--tolerance", "0"], "--tolerance must be in (0, 1], got 0"),
         (["quantization", "x", "--qat", "-1"], "--qat must be at least 0 epochs, got -1"),
         (["quantization", "x", "--variants", "int4"], "--variants must be of dynamic, static, "),
+        (["quantization", "x", "--variants", "weight-only"], "--variants must be of dynamic, static, "),
+        (["quantization", "x", "--fpr", "1"], "--fpr must be in (0, 1), got 1"),
         (["quantization", "/no/such"], "RUN must be the folder of a finished run, with summary.json"),
     ],
 )

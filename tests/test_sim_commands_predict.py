@@ -1,6 +1,7 @@
 """`python -m sim predict`: verdicts of real files, the annotated video, and requests that are wrong."""
 
 import json
+import re
 from pathlib import Path
 
 import av
@@ -13,10 +14,14 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from fl.compress.export import save_model
 from fl.compress.model_card import ModelCard, write_card
+from fl.data import processes
+from fl.errors import RunError
 from fl.settings import ClipSettings
 from sim.__main__ import main
-from sim.report.annotate import steady_track
-from sim.verdicts import Segment, conclude
+from sim.judgement import Segment, Verdict, conclude
+from sim.progress import Progress
+from sim.report.annotate import annotate_video
+from sim.report.face_track import steady_track
 
 CLIP = ClipSettings(num_frames=4, image_size=48, window_s=0.8)
 FACE, DARK_FACE = draw_face(192, 40, 50, 90), draw_face(192, 40, 50, 90) // 2
@@ -139,6 +144,8 @@ def test_table_stays_within_100_columns(
         (["dark.mp4", "--model", "notes.mp4"], "is not an ONNX file"),
         (["dark.mp4", "--model", "MODEL", "--threshold", "1.5"], "in [0, 1], got 1.5"),
         (["dark.mp4", "--model", "MODEL", "--threshold", "nan"], "in [0, 1], got nan"),
+        (["dark.mp4", "--model", "MODEL", "--timeout", "0"], "--timeout must be above 0 s, got 0"),
+        (["dark.mp4", "--model", "MODEL", "--timeout", "nan"], "--timeout must be above 0 s, got nan"),
         (["dark.mp4", "light.mp4", "--model", "MODEL", "--annotate", "o.mp4"], "takes one FILE, got 2"),
         (["dark.mp4", "--model", "MODEL", "--annotate", "o.avi"], "must name an .mp4 file"),
         (["dark.mp4", "--model", "MODEL", "--annotate", "no/o.mp4"], "in an existing folder"),
@@ -204,6 +211,71 @@ def test_what_cannot_be_annotated_leaves_no_file(
     assert main(["predict", str(videos / "notes.mp4"), "--model", str(model), "--annotate", str(out)]) == 1
     assert "not annotated" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# The worker's own code, and files at which it hangs as a decoder does, or crashes as one.
+_AT_FILES = (
+    "import os, signal, sys; sys.path[:] = sys.argv[1:]\n"
+    "from fl.data import containers\n"
+    "from {module} import main\n"
+    "import fl.data.windows as windows\n"
+    "def at(opened):\n"
+    "    def opened_or_not(path, *args):\n"
+    "        while path.name == 'hang.mp4': pass\n"
+    "        if path.name == 'crash.mp4': os.kill(os.getpid(), signal.SIGSEGV)\n"
+    "        return opened(path, *args)\n"
+    "    return opened_or_not\n"
+    "for module in {{'fl.data.windows', 'sim.report.face_track'}} & set(sys.modules):\n"
+    "    sys.modules[module].opened = at(sys.modules[module].opened)\n"
+    "main()\n"
+)
+
+
+@pytest.fixture
+def bad_decoder(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with light.mp4, hang.mp4, crash.mp4 and dark.mp4, and a decoder that does so."""
+    for name, source in (("light", "light"), ("hang", "light"), ("crash", "light"), ("dark", "dark")):
+        (tmp_path / f"{name}.mp4").write_bytes((videos / f"{source}.mp4").read_bytes())
+    monkeypatch.setattr(processes, "code_of", lambda module: _AT_FILES.format(module=module))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_file_at_which_the_decoder_hangs_or_crashes_costs_itself_only(
+    model: Path, bad_decoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [bad_decoder / f"{name}.mp4" for name in ("light", "hang", "crash", "dark")]
+    code, told = predict(capsys, *files, "--model", model, "--timeout", "3")
+    assert code == 0
+    assert [entry["verdict"] for entry in told] == ["real", "undecided", "undecided", "fake"]
+    reasons = [entry["reason"] for entry in told]
+    assert reasons == ["", "cut off: not read within 3 s", "its reader died (SIGSEGV)", ""]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "reason"), [("hang", "cut off: not read within 2 s"), ("crash", "its reader died (SIGSEGV)")]
+)
+def test_annotation_that_hangs_or_crashes_leaves_no_file(name: str, reason: str, bad_decoder: Path) -> None:
+    verdict = Verdict("x", "real", 0.1, (Segment(0.0, 0.8, 0.1),))
+    before = sorted(bad_decoder.iterdir())
+    with pytest.raises(RunError, match=rf"{name}.mp4' cannot be annotated: {re.escape(reason)}"):
+        annotate_video(
+            bad_decoder / f"{name}.mp4", bad_decoder / "out.mp4", verdict, 0.5, Progress(), timeout_s=2.0
+        )
+    assert sorted(bad_decoder.iterdir()) == before
+
+
+def test_a_video_that_breaks_off_is_undecided_or_judged_as_far_as_it_goes(
+    model: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (videos / "partly.mp4").read_bytes()
+    (tmp_path / "torn.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "noise.mp4").write_bytes(whole[:64] + np.random.default_rng(0).bytes(5000))
+    code, told = predict(capsys, *sorted(tmp_path.glob("*.mp4")), "--model", model)
+    assert code == 1
+    assert [entry["verdict"] for entry in told] == ["undecided", "undecided"]
+    assert all(entry["reason"] for entry in told)
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=30), st.floats(0, 1))

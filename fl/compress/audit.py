@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from fl.data.shards import ShardView
 from fl.distill.predict import valid_rows
 from fl.metrics.calibration import expected_calibration_error
 from fl.metrics.detection import detection_metrics
 from fl.metrics.explanation import eps
+from fl.metrics.scores import probabilities
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Answers:
     @property
     def scores(self) -> NDArray[np.float64]:
         """(clips,), probability of fake."""
-        return np.asarray(expit(self.logits.astype(np.float64)))
+        return probabilities(self.logits)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from fl.compress.calibration import METHODS, Calibration, checked_calibration
 from fl.compress.export import save_model, strip_metadata
 from fl.compress.layout import name_image_axis
 from fl.compress.nodes import head_name, name_nodes, separate_weights
-from fl.compress.sensitivity import quantize_mixed
+from fl.compress.sensitivity import Sensitivity, quantize_mixed, sweep_modules
 from fl.compress.static import StaticQuantizer, quiet_quantizer
 from fl.compress.weight_only import store_weights_int8
 from fl.errors import RequestError
@@ -30,7 +30,7 @@ from fl.settings import CompressSettings
 from models.architecture import Architecture
 from models.names import MOBILENETS, PICTURES
 
-__all__ = ["RECIPES", "Calibration", "quantize_int8", "quantize_student", "recipe_of"]
+__all__ = ["RECIPES", "Calibration", "quantize_int8", "quantize_student", "recipe_of", "sweep_layers"]
 
 RECIPES: Mapping[str, str] = MappingProxyType(
     {
@@ -143,6 +143,22 @@ def quantize_int8(
         record = json.dumps(found.as_record(), indent=1, allow_nan=False) + "\n"
         destination.with_suffix(".sensitivity.json").write_text(record)
         return _save(quantized, destination)
+
+
+def sweep_layers(model: onnx.ModelProto | Path, calibration: Calibration) -> tuple[Sensitivity, ...]:
+    """What static INT8 of each module alone does to the logit, the worst first; "mixed" starts from it.
+
+    Args:
+        model: as in `quantize_int8`.
+        calibration: as there.
+
+    Raises:
+        RequestError: too few calibration clips, or of one class.
+    """
+    source = _named(model)
+    with tempfile.TemporaryDirectory() as folder:
+        quantizer = _static(source, checked_calibration(calibration), "minmax", Path(folder))
+        return sweep_modules(quantizer, head_name(source))
 
 
 def quantize_one_class(

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from fl.compress.export import OUTPUTS
 from fl.compress.nodes import module_groups
 from fl.compress.static import QUANTIZABLE, StaticQuantizer
 from fl.metrics.latency import open_session
+from fl.metrics.scores import probabilities
 
 TOLERANCE = 0.01
 """Mean change of the fake probability on the calibration clips that a mixed network may show."""
@@ -95,14 +95,14 @@ def quantize_mixed(
     """
     sweep = sweep_modules(quantizer, head)
     modules = quantizable_modules(quantizer.model, head)
-    expected = expit(calibration_logits(quantizer, quantizer.model))
+    expected = probabilities(calibration_logits(quantizer, quantizer.model))
 
     def attempt(num_float: int) -> tuple[onnx.ModelProto, float]:
         left = [name for entry in sweep[:num_float] for name in modules[entry.module]]
         if num_float == len(sweep):
             return quantizer.model, 0.0
         model = quantizer.quantize(leave=[head, *left])
-        change = np.abs(expit(calibration_logits(quantizer, model)) - expected)
+        change = np.abs(probabilities(calibration_logits(quantizer, model)) - expected)
         return model, float(change.mean())
 
     too_few, enough = -1, len(sweep)

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from fl.data.augment import Frames, blur, compress
 from fl.data.containers import check_header, opened, video_stream
 from fl.data.decoding import Stretch, decode
-from fl.data.faces import crop_faces, shrink_frames
 from fl.data.headers import DEFAULT_LIMITS
 from fl.data.media import upright_rgb
-from fl.data.reading import read_frames
+from fl.data.reading import cut_boxes, read_frames
 from fl.data.sound import Sound
 from fl.settings import ClipSettings, MediaSettings
 
@@ -122,9 +121,7 @@ def reencoded_crops(
         encoded = Path(folder) / path.name
         reencode(path, encoded, crf, limits)
         window = read_frames(encoded, settings, crop=crop, num_crops=num_crops, limits=limits)
-    if settings.region == "full_frame":
-        return shrink_frames(window.frames, size=settings.image_size)
-    return crop_faces(window.frames, boxes, margin=settings.face.margin, size=settings.image_size)
+    return cut_boxes(window.frames, boxes, settings)
 
 
 def reencode(source: Path, out: Path, crf: float, limits: MediaSettings = DEFAULT_LIMITS) -> None:

@@ -7,20 +7,20 @@ out: ``{}`` when ready, then a ``ReadClip`` each, or ``{"error": ...}`` if the c
 
 import json
 import os
-import queue
-import signal
-import sys
-import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import cv2
+import numpy as np
 
 from fl.data.cache import writing_to
+from fl.data.degrade import reencoded_crops
 from fl.data.headers import Header
+from fl.data.processes import open_pipes
 from fl.data.reading import read_clip
-from fl.data.rows import write_row
+from fl.data.rows import FRAMES_FILE, write_arrays, write_row
 from fl.errors import ClipError, RequestError
 from fl.settings import ClipSettings, FaceSettings, MediaSettings
 
@@ -42,12 +42,23 @@ class Setup:
 
 @dataclass(frozen=True)
 class Task:
-    """One clip to be read, and the row of the store where it belongs."""
+    """One clip to be read, and the row of the store where it belongs.
+
+    Attributes:
+        row: see above.
+        path: of its file.
+        crop: see `fl.data.reading.read_clip`.
+        num_crops: as there.
+        crf: only its pictures are wanted, after H.264 of this constant rate factor; None: all, as it is.
+        boxes: with ``crf``: (num_frames, 4), see `fl.data.degrade.reencoded_crops`.
+    """
 
     row: int
     path: str
     crop: int = 0
     num_crops: int = 1
+    crf: float | None = None
+    boxes: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,8 @@ def read_task(task: Task, setup: Setup) -> ReadClip:
     Raises:
         RequestError: the cache cannot be written.
     """
+    if task.crf is not None:
+        return _reencode_task(task, task.crf, setup)
     folder = Path(setup.folder)
     try:
         clip = read_clip(
@@ -98,17 +111,27 @@ def read_task(task: Task, setup: Setup) -> ReadClip:
     return ReadClip(task.row, "", clip.valid_steps, clip.has_audio, crc, clip.header)
 
 
+def _reencode_task(task: Task, crf: float, setup: Setup) -> ReadClip:
+    folder, boxes = Path(setup.folder), np.array(task.boxes, dtype=np.float32)
+    crops = {"crop": task.crop, "num_crops": task.num_crops}
+    try:
+        frames = reencoded_crops(Path(task.path), crf, boxes, setup.settings, setup.limits, **crops)
+    except ClipError as error:
+        return ReadClip(task.row, str(error))
+    except Exception as error:  # as above
+        return ReadClip(task.row, f"cannot be encoded anew: {type(error).__name__}: {error}")
+    with writing_to(folder.parent.parent):
+        crc = write_arrays(folder, task.row, {FRAMES_FILE: frames})
+    return ReadClip(task.row, crc=crc)
+
+
 def main() -> None:
     """Read clips until standard input ends, which it does with the parent, however that ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide on
-    replies = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints must not stand among the replies
+    replies, lines = open_pipes()
     cv2.setNumThreads(1)  # clips are read in parallel instead
-    first = json.loads(sys.stdin.buffer.readline())
+    first = json.loads(lines.get())
     clip = ClipSettings(**{**first["settings"], "face": FaceSettings(**first["settings"]["face"])})
     setup = Setup(clip, MediaSettings(**first["limits"]), first["folder"])
-    lines: queue.Queue[bytes] = queue.Queue()
-    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     _send(replies, {})
     while True:
         task = Task(**json.loads(lines.get()))
@@ -116,12 +139,6 @@ def main() -> None:
             _send(replies, asdict(read_task(task, setup)))
         except RequestError as error:
             _send(replies, {"error": str(error)})
-
-
-def _listen(lines: "queue.Queue[bytes]") -> None:
-    for line in sys.stdin.buffer:
-        lines.put(line)
-    os._exit(0)
 
 
 def _send(replies: BinaryIO, record: dict[str, Any]) -> None:

@@ -3,9 +3,6 @@
 import json
 import os
 import selectors
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -13,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from fl.data.processes import START_TIMEOUT_S, code_of, ending, start_process
 from fl.data.reader import ReadClip, Setup, Task
 from fl.errors import DataError, RequestError
 
@@ -21,8 +19,7 @@ MAX_TRIES = 2
 
 _MIN_CLIPS_PER_READER = 16  # below this, starting a process costs more than it saves
 _QUEUED = 2  # tasks that a reader holds: it need not wait for the parent between two
-_START_TIMEOUT_S = 120.0
-_CODE = "import sys; sys.path[:] = sys.argv[1:]; from fl.data.reader import main; main()"
+_CODE = code_of("fl.data.reader")
 
 
 def read_clips(tasks: Sequence[Task], setup: Setup, *, num_workers: int) -> Iterator[ReadClip]:
@@ -95,16 +92,8 @@ class _Reader:
         self._selector = selector
         self._started = self._ended = False
         self._buffer = b""
-        # A group of its own: Ctrl-C reaches the parent alone.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            process_group=0,
-        )
-        self.deadline = time.monotonic() + _START_TIMEOUT_S
+        self._process = start_process(_CODE)
+        self.deadline = time.monotonic() + START_TIMEOUT_S
         selector.register(self._pipe("stdout"), selectors.EVENT_READ, self)
         self._send(asdict(setup))
 
@@ -147,7 +136,7 @@ class _Reader:
         self.timed_out = not self._ended and time.monotonic() >= self.deadline
         if not (self._ended or self.timed_out):
             return ""
-        how = "no answer" if self.timed_out else _ending(self._process.wait())
+        how = "no answer" if self.timed_out else ending(self._process.wait())
         if not self._started:
             raise DataError(f"a process that reads clips could not start ({how}): see its message above")
         if self.timed_out:
@@ -171,7 +160,3 @@ class _Reader:
 
     def _pipe(self, name: str) -> Any:
         return getattr(self._process, name)
-
-
-def _ending(exit_code: int) -> str:
-    return f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name

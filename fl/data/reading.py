@@ -104,10 +104,25 @@ def crop_window(
     Raises:
         ClipError: no face, or in too few frames.
     """
+    boxes = found
+    if settings.region != "full_frame":
+        boxes = fill_track(found, smoothing=settings.face.smoothing)
+    return cut_boxes(pictures, boxes, settings), boxes
+
+
+def cut_boxes(
+    pictures: NDArray[np.uint8], boxes: NDArray[np.float32], settings: ClipSettings
+) -> NDArray[np.uint8]:
+    """What lies in the boxes of a face's track, (T, image_size, image_size, 3); or the whole pictures.
+
+    Args:
+        pictures: (T, H, W, 3) uint8.
+        boxes: (T, 4) of `crop_window`; not looked at where whole pictures are wanted.
+        settings: how they are cut.
+    """
     if settings.region == "full_frame":
-        return shrink_frames(pictures, size=settings.image_size), found
-    boxes = fill_track(found, smoothing=settings.face.smoothing)
-    return crop_faces(pictures, boxes, margin=settings.face.margin, size=settings.image_size), boxes
+        return shrink_frames(pictures, size=settings.image_size)
+    return crop_faces(pictures, boxes, margin=settings.face.margin, size=settings.image_size)
 
 
 def find_boxes(

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def write_row(folder: Path, row: int, clip: ClipTensors) -> int:
         BOXES_FILE: clip.boxes,
         TIMES_FILE: clip.times_s,
     }
+    return write_arrays(folder, row, data)
+
+
+def write_arrays(folder: Path, row: int, data: Mapping[str, NDArray[Any]]) -> int:
+    """Write arrays into the row of the files of these names in ``folder``; their CRC-32."""
     crc = 0
     for name, values in data.items():
         contents = values.tobytes()

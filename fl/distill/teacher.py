@@ -182,7 +182,7 @@ def teacher_outputs(
         advance: called with the number of clips done.
         lacks: "audio" or "video" is hidden from the teacher, as from clients that cannot record it.
     """
-    folder = outputs_folder(teacher, shard, lacks)
+    folder = outputs_folder(teacher.folder, shard, lacks)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
@@ -197,9 +197,9 @@ def teacher_outputs(
     return open_outputs(folder)
 
 
-def outputs_folder(teacher: Teacher, shard: Shard, lacks: str = "") -> Path:
+def outputs_folder(teacher_folder: Path, shard: Shard, lacks: str = "") -> Path:
     """Where `teacher_outputs` keeps them."""
-    return teacher.folder / "outputs" / (f"{shard.digest}-no-{lacks}" if lacks else shard.digest)
+    return teacher_folder / "outputs" / (f"{shard.digest}-no-{lacks}" if lacks else shard.digest)
 
 
 def open_outputs(folder: Path) -> TeacherOutputs:

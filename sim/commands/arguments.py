@@ -47,3 +47,25 @@ def run_parser(action: str, description: str) -> Parser:
     parser.add_argument("--cache-dir", type=Path, help="the run's cache, if it was moved")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def add_fpr(parser: Parser) -> None:
+    """Let the parser take ``--fpr``; whoever does so asks `check_fpr` as well."""
+    from fl.metrics.threshold import DEFAULT_FPR  # scikit-learn, for none but audits
+
+    parser.add_argument(
+        "--fpr",
+        type=float,
+        default=DEFAULT_FPR,
+        help=f"false positive rate that thresholds tuned to a fixed one keep to ({DEFAULT_FPR:g})",
+    )
+
+
+def check_fpr(value: float) -> None:
+    """Refuse what is no rate.
+
+    Raises:
+        RequestError: it is not in (0, 1).
+    """
+    if not 0 < value < 1:
+        raise RequestError(f"--fpr must be in (0, 1), got {value:g}; 0.05 is one real clip of 20")

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.errors import RequestError
-from fl.settings import DataSettings, Experiment
+from fl.settings import DataSettings, Experiment, MediaSettings
 from sim.commands.arguments import Parser
 from sim.schema import check_limits
 
 if TYPE_CHECKING:
+    from sim.judgement import Verdict
     from sim.progress import Progress
-    from sim.verdicts import Verdict
 
 EPILOG = """\
 Every window of a file is judged; the file's probability is the mean over the most suspicious quarter of
 them. A file in which no face is found, or that cannot be read, is "undecided", and never "real" by default.
+Files are opened by a process of their own: one that hangs or crashes a decoder costs itself only.
 Exit code: 0, or 1 if not one file could be decided, 2 if the request was wrong.
 """
 
@@ -40,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
     """
     asked = _parse(argv)
     from fl.compress.model_card import load_model
+    from fl.data import window_reader
+    from fl.data.processes import Worker
     from fl.metrics.latency import open_session
     from sim.progress import Progress
     from sim.verdicts import judge_file
@@ -52,9 +55,12 @@ def main(argv: Sequence[str]) -> int:
         raise RequestError(f"--model {str(asked.model)!r} cannot be run: {error}") from error
     threshold = card.threshold if asked.threshold is None else asked.threshold
     progress, verdicts = Progress(), []
-    with progress.stage("Judging files", total=len(asked.files)) as advance:
+    with (
+        progress.stage("Judging files", total=len(asked.files)) as advance,
+        Worker(window_reader.MODULE, asked.timeout) as worker,
+    ):
         for path in asked.files:
-            verdicts.append(judge_file(path, session, card, threshold))
+            verdicts.append(judge_file(path, session, card, threshold, worker))
             advance(1, path.name)
     if asked.annotate is not None:
         _annotate(asked, verdicts[0], threshold, progress)
@@ -84,7 +90,16 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--threshold", type=float, help="a higher probability is called fake, 0 to 1 (the model's own)"
     )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=MediaSettings.timeout_s,
+        metavar="SECONDS",
+        help=f"give a file up that yields nothing for so long ({MediaSettings.timeout_s:g})",
+    )
     asked = parser.parse_args(argv)
+    if not 0 < asked.timeout < float("inf"):
+        raise RequestError(f"--timeout must be above 0 s, got {asked.timeout:g}; 60 suits most files")
     if asked.threshold is not None and not 0 <= asked.threshold <= 1:
         raise RequestError(f"--threshold must be in [0, 1], got {asked.threshold:g}; it is a probability")
     if asked.annotate is not None:
@@ -111,7 +126,7 @@ def _annotate(asked: Namespace, verdict: "Verdict", threshold: float, progress: 
     if not verdict.segments:
         progress.line(f"not annotated: {verdict.reason}")
         return
-    annotate_video(asked.files[0], asked.annotate, verdict, threshold, progress)
+    annotate_video(asked.files[0], asked.annotate, verdict, threshold, progress, asked.timeout)
     progress.line(f"annotated: {asked.annotate}")
 
 

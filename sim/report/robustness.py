@@ -1,109 +1,80 @@
-"""The table and the plots of `python -m sim audit robustness`."""
+"""The tables of `python -m sim audit robustness`, at most 100 columns wide."""
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fl.data.degrade import UNITS
 from sim.progress import MAX_COLUMNS, clean
-from sim.report.figures import DPI
-from sim.report.scatter import BLUE, GREEN, GREY, ORANGE, RED
+from sim.report.cells import number_table, percent, point_cells, three
+from sim.report.quantization import RULE_NAMES
 
 if TYPE_CHECKING:
-    from sim.commands.audit_robustness import Measurement, Robustness
-
-STYLES = {
-    "teacher": (GREY, "s", ":"),
-    "student": (BLUE, "o", "-"),
-    "pruned": (GREEN, "^", "-"),
-    "INT8": (RED, "D", "--"),
-}
-"""Network -> colour, marker and line, which differ without colour too."""
-
-PANELS = (
-    ("auc", "AUC", "AUC on the test split"),
-    ("accuracy", "accuracy, threshold 0.5", "Accuracy at the threshold in use"),
-    ("best_threshold", "best threshold", "Where the threshold would have to lie"),
-)
+    from sim.audits.robustness import Measurement, Robustness
 
 
 def print_robustness(audit: "Robustness") -> None:
-    """One row per quality, three columns per network; at most 100 columns wide."""
+    """One table in which the networks stand side by side, then one for each of them."""
     console = Console(width=MAX_COLUMNS, file=sys.stdout)
-    networks = _networks(audit)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("quality\n", no_wrap=True)
-    for name in networks:
-        for heading in (f"{name}\nAUC", "\nacc. %", "\nthr."):
-            table.add_column(heading, justify="right", no_wrap=True)
-    by_quality: dict[tuple[str, float | None], dict[str, Measurement]] = {}
-    for measured in audit.measurements:
-        by_quality.setdefault((measured.kind, measured.level), {})[measured.network] = measured
-    for (kind, level), row in by_quality.items():
-        cells = [cell for name in networks for cell in _cells(row[name])]
-        table.add_row(kind if level is None else f"{kind} {level:g}", *cells)
-    title = f"Robustness of {audit.run}: {audit.num_clips} test clips, {audit.num_fake} fake"
-    console.print(Text(clean(title)))
-    console.print(table)
-    console.print(
-        "acc.: at threshold 0.5; thr.: the threshold that is best at this quality (Youden)", highlight=False
+
+    def line(text: str) -> None:
+        console.print(Text(clean(text)))
+
+    line(f"Robustness of {audit.run}: {audit.num_clips} test clips, {audit.num_fake} fake")
+    console.print(_overview(audit))
+    rule = RULE_NAMES[audit.rule] + (f" {100 * audit.max_fpr:g} %" if audit.rule == "fpr" else "")
+    line(
+        f"acc.: at the threshold that was tuned ({rule}) on {audit.num_validation_clips} clean validation "
+        "clips, which is also the one called kept below; re-tuned: on validation clips degraded alike. "
+        "p: probability of fake, its mean over the test clips and the mean's drift from the clean ones."
     )
-    for line in (*audit.notes, *audit.figures):
-        console.print(Text(clean(line)), soft_wrap=True)
+    for kind in dict.fromkeys(m.kind for m in audit.measurements if m.level is not None):
+        line(f"{kind}: {UNITS[kind]}")
+    for name in network_names(audit):
+        kept = next(m.threshold.before for m in audit.measurements if m.network == name)
+        line(f"{name}; threshold kept: {'-' if kept is None else format(kept.threshold, '.3f')}")
+        console.print(_network_table(audit, name))
+    for note in audit.notes:
+        line(note)
+    for path in audit.figures:
+        console.print(Text(clean(path)), soft_wrap=True)
 
 
-def draw_robustness(audit: "Robustness", folder: Path) -> list[Path]:
-    """One PNG per kind: AUC, accuracy and best threshold over the levels, clean first."""
-    folder.mkdir(exist_ok=True)
-    written = []
-    for kind in dict.fromkeys(measured.kind for measured in audit.measurements if measured.level is not None):
-        figure = Figure(figsize=(13.5, 4.6), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(f"{kind}: {UNITS[kind]} ({audit.num_clips} test clips)", fontsize=11)
-        for axes, panel in zip(figure.subplots(1, 3), PANELS, strict=True):
-            _draw(axes, audit, kind, *panel)
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-        written.append(folder / f"robustness_{kind}.png")
-        figure.savefig(written[-1], dpi=DPI)
-    return written
-
-
-def _draw(axes: Axes, audit: "Robustness", kind: str, key: str, ylabel: str, title: str) -> None:
-    axes.set(title=title, ylabel=ylabel, xlabel=f"{kind}, worse to the right", ylim=(-0.03, 1.03))
-    levels: Sequence[float | None] = [
-        None,
-        *dict.fromkeys(m.level for m in audit.measurements if m.kind == kind),
-    ]
-    for name in _networks(audit):
-        mine = {m.level: getattr(m, key) for m in audit.measurements if m.network == name and m.kind == kind}
-        first = next(m for m in audit.measurements if m.network == name and m.level is None)
-        heights = [getattr(first, key), *(mine[level] for level in levels[1:])]
-        colour, marker, line = STYLES[name]
-        shown = [float("nan") if height is None else height for height in heights]
-        axes.plot(range(len(levels)), shown, line, color=colour, marker=marker, markersize=5, label=name)
-    axes.axhline(0.5, color=ORANGE, linewidth=0.8, linestyle="-.", zorder=0)
-    axes.set_xticks(range(len(levels)), ["clean" if level is None else f"{level:g}" for level in levels])
-    axes.grid(alpha=0.25)
-
-
-def _cells(measured: "Measurement") -> list[str]:
-    accuracy = "-" if measured.accuracy is None else f"{100 * measured.accuracy:.1f}"
-    return [_three(measured.auc), accuracy, _three(measured.best_threshold)]
-
-
-def _three(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _networks(audit: "Robustness") -> list[str]:
+def network_names(audit: "Robustness") -> list[str]:
+    """The networks in their order."""
     return list(dict.fromkeys(measured.network for measured in audit.measurements))
+
+
+def quality_name(measured: "Measurement") -> str:
+    """ "jpeg 95", or "clean"."""
+    return measured.kind if measured.level is None else f"{measured.kind} {measured.level:g}"
+
+
+def _overview(audit: "Robustness") -> Table:
+    names = network_names(audit)
+    headings = [heading for name in names for heading in (f"{name}\nAUC", "\nacc. %")]
+    table = number_table("quality\n", *headings)
+    rows: dict[str, list[str]] = {}
+    for measured in audit.measurements:
+        point = measured.threshold.before
+        accuracy = "-" if point is None else percent(point.accuracy)
+        rows.setdefault(quality_name(measured), []).extend([three(measured.auc), accuracy])
+    for quality, cells in rows.items():
+        table.add_row(quality, *cells)
+    return table
+
+
+def _network_table(audit: "Robustness", name: str) -> Table:
+    columns = ("FPR\n%", "TPR\n%")
+    kept, tuned = ("kept\nacc. %", *columns), ("re-tuned\nthreshold", "acc.\n%", *columns)
+    table = number_table("quality\n", "AUC\n", "p\nmean", "\ndrift", "at 0.5\nacc. %", *kept, *tuned)
+    for measured in audit.measurements:
+        if measured.network == name:
+            drift = "-" if measured.level is None else f"{measured.mean_score_change:+.3f}"
+            told = [quality_name(measured), three(measured.auc), three(measured.mean_score), drift]
+            before, after = (point_cells(p) for p in (measured.threshold.before, measured.threshold.after))
+            table.add_row(*told, percent(measured.accuracy), *before[1:], *after)
+    return table
