@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from sim.record import SUMMARY_FILE, read_rounds
 from sim.report.scatter import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, draw_points, place_labels
-from sim.report.table import ModelRow, pruned_rounds, rows_of_run
+from sim.report.table import WEAK, ModelRow, pruned_rounds, rows_of_run
 from sim.round_record import RoundRecord
 
 DPI = 150
@@ -189,7 +189,7 @@ def _eps_figure(rows: Sequence[ModelRow], footer: str) -> Figure:
     axes.set_title("EPS against latency, test split (the teacher's is 1 by definition)")
     axes.set_ylabel("EPS, -0.5 to 1")
     marks = draw_points(axes, rows, [row.eps for row in rows], "EPS {:.2f}")
-    baselines = [row.eps_shuffled for row in rows if row.eps_shuffled is not None]
+    baselines = [row.eps_shuffled for row in rows if row.eps_shuffled is not None and row.name != WEAK]
     if baselines:
         axes.axhline(baselines[-1], color=GREY, linestyle="-.", linewidth=1, label="shuffled baseline")
         marks.segments.append(((axes.get_xlim()[0], baselines[-1]), (axes.get_xlim()[1], baselines[-1])))
