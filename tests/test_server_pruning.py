@@ -31,7 +31,8 @@ def report_of(client: int, vote: np.ndarray) -> ClientReport:
 
 def pruned_by(settings: CompressSettings, ratio: float, cache_dir: Path) -> torch.nn.Module:
     votes = magnitude_importance(NETWORK, "l2", 32, settings.targets)
-    plan = choose_plan(settings, LITE, NETWORK, votes, ratio, INPUTS, cache_dir)
+    groups = prunable_groups(NETWORK, settings.targets, 32)
+    plan = choose_plan(settings, LITE, NETWORK, groups, votes, ratio, INPUTS, cache_dir)
     network = LITE.build(1)
     apply_plan(network, plan)
     return network
