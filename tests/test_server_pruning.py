@@ -110,6 +110,15 @@ def test_whose_votes_count() -> None:
     ]
 
 
+@pytest.mark.parametrize("importance", ["taylor", "l2"])
+def test_without_any_vote_the_server_decides_by_the_weights(importance: str) -> None:
+    settings = replace(DEFAULTS, importance=importance)
+    decision = decide(settings, prunable_groups(NETWORK), NETWORK, [], np.random.default_rng(0), 32)
+    norm = {"taylor": "l1"}.get(importance, importance)
+    assert (decision.votes == magnitude_importance(NETWORK, norm, 32)).all()
+    assert decision.voters == ()
+
+
 def test_default_votes_are_the_mean_that_they_were() -> None:
     rng = np.random.default_rng(5)
     votes = [rng.exponential(size=3848).astype(np.float32) for _ in range(4)]

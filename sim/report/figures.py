@@ -96,6 +96,7 @@ def _detection(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
     ):
         _line(axes, rounds, ("global", key), f"{name}, float", colour, marker)
         _line(axes, rounds, ("onnx", "int8", key), f"{name}, INT8", colour, marker, "--")
+    _line(axes, rounds, ("weak", "global", "auc"), "AUC, weak", PURPLE, "v")
 
 
 def _eps(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
@@ -109,6 +110,7 @@ def _eps(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
         axes.vlines(numbers, low, high, color=BLUE, alpha=0.4, linewidth=1)
     _line(axes, rounds, ("eps", "mean"), "float", BLUE, "o")
     _line(axes, rounds, ("onnx", "int8", "eps"), "INT8", RED, "D", "--")
+    _line(axes, rounds, ("weak", "eps", "mean"), "weak", PURPLE, "v")
     _line(axes, rounds, ("eps", "shuffled"), "shuffled baseline", GREY, "x", "-.")
 
 
