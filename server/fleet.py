@@ -32,6 +32,7 @@ class WeakWidth:
 
     Attributes:
         clients: who trains it.
+        plan: what of the global student it does without.
         nested: its shape, and its place in the global student.
         ratio: share of the global student's channels that it does without.
         since_round: the round after whose aggregation it was chosen; 0: before the first.
@@ -39,6 +40,7 @@ class WeakWidth:
     """
 
     clients: frozenset[int]
+    plan: PruningPlan
     nested: NestedWidth
     ratio: float
     since_round: int
@@ -84,7 +86,7 @@ def first_width(
         )
     nested = nest(architecture, network, plan, image_size)
     clients = clients_with(fleet.weak_devices, num_clients)
-    return WeakWidth(clients, nested, share_of(groups, plan), 0, "server")
+    return WeakWidth(clients, plan, nested, share_of(groups, plan), 0, "server")
 
 
 def next_width(
@@ -113,7 +115,12 @@ def next_width(
     plan = narrowing_plan(experiment.fleet, experiment.compress, groups, votes)
     nested = nest(architecture, network, plan, experiment.data.clip.image_size)
     return replace(
-        weak, nested=nested, ratio=share_of(groups, plan), since_round=round_index, ranked_by=ranked_by
+        weak,
+        plan=plan,
+        nested=nested,
+        ratio=share_of(groups, plan),
+        since_round=round_index,
+        ranked_by=ranked_by,
     )
 
 

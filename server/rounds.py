@@ -83,9 +83,8 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
     student.weak = first_width(experiment, student.architecture, student.network, num_clients)
     for round_index in range(1, experiment.strategy.num_rounds + 1):
         record, evaluation = run_round(server, student, grid, round_index)
-        save_checkpoint(
-            server.examiner.run_dir, round_index, student.architecture, student.network, {"record": record}
-        )
+        state = {"record": record, "weak_plan": student.weak.plan if student.weak else None}
+        save_checkpoint(server.examiner.run_dir, round_index, student.architecture, student.network, state)
         server.on_round(record, evaluation)
 
 

@@ -34,6 +34,7 @@ from fl.state import flatten, schema_digest, weights_sha256
 from fl.task import RoundTask
 from fl.wire import client_record, read_array, task_records
 from models.architecture import Architecture
+from server.checkpoint import load_checkpoint
 from server.gate import Expectation
 from server.strategy import DeterministicFedProx
 from sim.config import build, compose
@@ -140,6 +141,9 @@ def test_a_mixed_fleet_trains_and_measures_both_widths(inprocess_run: Path, mixe
     for now, then in zip((first, last), uniform, strict=True):
         camera, other = now["simulated"]["by_device"], then["simulated"]["by_device"]
         assert camera["camera"] < other["camera"]
+    architecture, network, state = load_checkpoint(mixed_run / "checkpoints/round-002")
+    nested = nest(architecture, network, state["weak_plan"])
+    assert nested.architecture.sha256 == last["weak"]["student"]["architecture_sha256"]
     for name in ("student.weak.onnx", "student.weak.int8.onnx"):
         _, card = load_model(mixed_run / name)
         assert card.architecture_sha256 == last["weak"]["student"]["architecture_sha256"]
