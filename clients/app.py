@@ -17,6 +17,9 @@ from fl.distill.teacher import live_teacher, open_outputs
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.wire import read_task, report_records
 
+RESIDENT = 2
+"""Networks that stay in memory: a round has at most two widths of student."""
+
 
 @dataclass(frozen=True)
 class ClientSetup:
@@ -51,7 +54,7 @@ class ClientSetup:
 
 
 def make_client_app(setup: ClientSetup) -> ClientApp:
-    """A ClientApp that serves any partition of the setup; the network stays resident."""
+    """A ClientApp that serves any partition of the setup; the networks of a round stay resident."""
     store = open_shard(setup.shard)
     teachers = open_teachers(setup)
     resident: dict[str, nn.Module] = {}
@@ -62,9 +65,12 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
         client_id = int(context.node_config["partition-id"])
         task = read_task(message.content)
         key = task.architecture.sha256
-        if key not in resident:
-            resident.clear()
-            resident[key] = task.architecture.build().to(memory_format=torch.channels_last)
+        network = resident.pop(key, None)
+        if network is None:
+            network = task.architecture.build().to(memory_format=torch.channels_last)
+        resident[key] = network  # last in the order of use
+        if len(resident) > RESIDENT:
+            del resident[next(iter(resident))]
         client = EdgeClient(
             client_id=client_id,
             view=take(store, setup.rows[client_id], lacks=setup.lacks[client_id]),
@@ -75,7 +81,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             seed=setup.seed,
             cache_dir=setup.cache_dir,
         )
-        report = run_round(task, client, resident[key])
+        report = run_round(task, client, network)
         return Message(report_records(report), reply_to=message)
 
     return app

@@ -1,6 +1,6 @@
 """What a round's student is worth: accuracy, EPS, and the exported ONNX graphs, float and INT8."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,11 @@ class Examiner:
         teacher_onnx: the teacher's float graph.
         compress: the INT8 recipe.
         latency: how many runs are timed.
-        run_dir: where student.onnx and student.int8.onnx go.
+        run_dir: where the exported graphs go.
         cache_dir: where exported graphs are kept.
         card: what the exported graphs say of themselves; the architecture is filled in.
         seed: of the bootstrap and of the order of timed runs.
+        macs: what `macs_of` has counted, by the architecture's digest.
     """
 
     test: ShardView
@@ -57,6 +58,7 @@ class Examiner:
     cache_dir: Path
     card: ModelCard
     seed: int
+    macs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,19 @@ class Evaluation:
 
 
 def evaluate_student(
-    architecture: Architecture, network: nn.Module, examiner: Examiner, round_index: int
+    architecture: Architecture,
+    network: nn.Module,
+    examiner: Examiner,
+    round_index: int,
+    stem: str = "student",
 ) -> Evaluation:
-    """Measure a student on the test split: in PyTorch, as float ONNX, and as INT8 ONNX."""
+    """Measure a student on the test split: in PyTorch, as float ONNX, and as INT8 ONNX.
+
+    The graphs are written to ``<stem>.onnx`` and ``<stem>.int8.onnx`` in the run's folder.
+    """
     logits, maps = predict(network, examiner.test)
     scores = probabilities(logits)
-    float_onnx, int8_onnx, difference = export_student(architecture, network, examiner)
+    float_onnx, int8_onnx, difference = export_student(architecture, network, examiner, stem)
     sessions = {
         "teacher": open_session(examiner.teacher_onnx),
         "fp32": open_session(float_onnx),
@@ -109,7 +118,7 @@ def evaluate_student(
         "int8_recipe": recipe_of(architecture, examiner.compress.int8),
     }
     parts = {
-        "student": describe(architecture, network, examiner.test),
+        "student": describe(architecture, network, examiner),
         "global": asdict(measure(examiner, logits)),
         "eps": asdict(explain(examiner, maps, round_index)),
         "onnx": onnx,
@@ -118,18 +127,18 @@ def evaluate_student(
 
 
 def export_student(
-    architecture: Architecture, network: nn.Module, examiner: Examiner
+    architecture: Architecture, network: nn.Module, examiner: Examiner, stem: str
 ) -> tuple[Path, Path, float]:
-    """Write student.onnx and student.int8.onnx; the largest difference of the float one from PyTorch."""
+    """Write the float and the INT8 graph; the largest difference of the float one from PyTorch."""
     inputs = inputs_of(architecture, examiner.test)
     template = load_template(architecture, network, inputs, examiner.cache_dir)
     card = replace(examiner.card, architecture_sha256=architecture.sha256)
     model = write_card(template.with_weights(network.state_dict()), card)
-    float_onnx = save_model(model, examiner.run_dir / "student.onnx")
+    float_onnx = save_model(model, examiner.run_dir / f"{stem}.onnx")
     int8_onnx = quantize_student(
         architecture,
         float_onnx,
-        examiner.run_dir / "student.int8.onnx",
+        examiner.run_dir / f"{stem}.int8.onnx",
         examiner.compress,
         examiner.calibration,
     )
@@ -153,15 +162,23 @@ def explain(examiner: Examiner, maps: np.ndarray, round_index: int) -> EpsSummar
     return eps(teacher_maps, maps, valid_rows(examiner.test, teacher_maps), rng)
 
 
-def describe(architecture: Architecture, network: nn.Module, view: ShardView) -> dict[str, Any]:
+def describe(architecture: Architecture, network: nn.Module, examiner: Examiner) -> dict[str, Any]:
     """The "student" part of a record: digests, parameters, MACs of one clip, bytes."""
     return {
         "architecture_sha256": architecture.sha256,
         "weights_sha256": weights_sha256(flatten(network)),
         "num_parameters": count_parameters(network),
-        "macs": count_macs(network, *inputs_of(architecture, view)).total,
+        "macs": macs_of(architecture, examiner),
         "size_bytes": size_bytes(network),
     }
+
+
+def macs_of(architecture: Architecture, examiner: Examiner) -> int:
+    """Multiply-accumulates of one test clip, counted once for each architecture: no weight matters."""
+    if architecture.sha256 not in examiner.macs:
+        macs = count_macs(architecture.build(), *inputs_of(architecture, examiner.test))
+        examiner.macs[architecture.sha256] = macs.total
+    return examiner.macs[architecture.sha256]
 
 
 def inputs_of(architecture: Architecture, view: ShardView) -> Inputs:

@@ -45,6 +45,11 @@ def clients_vote(settings: CompressSettings) -> bool:
     return settings.voters in ("all", "one_client")
 
 
+def data_free_norm(settings: CompressSettings) -> str:
+    """The size of weights that stands in for an importance where there are no clips: "l1" or "l2"."""
+    return settings.importance if settings.importance in ("l1", "l2") else "l1"
+
+
 def scheduled_ratio(settings: CompressSettings, round_index: int) -> float:
     """The share that is gone after a prune round; it reaches the configured one at the last.
 
@@ -72,15 +77,17 @@ def decide(
         settings: whose votes, and of what.
         groups: of ``network``.
         network: the aggregated student.
-        reports: of this round, in the order of client ids.
+        reports: of the clients that were asked for a vote, in the order of client ids; where none of
+            them replied, the server decides without data.
         rng: draws the one client, and random votes.
         image_size: side of a frame, pixels.
     """
     num_units = sum(group.num_channels for group in groups)
-    if settings.voters == "random" or (settings.voters == "server" and settings.importance == "random"):
+    server_decides = not (clients_vote(settings) and reports)
+    if settings.voters == "random" or (server_decides and settings.importance == "random"):
         return Decision(random_importance(num_units, rng), (), ())
-    if settings.voters == "server":
-        votes = magnitude_importance(network, settings.importance, image_size, settings.targets)
+    if server_decides:
+        votes = magnitude_importance(network, data_free_norm(settings), image_size, settings.targets)
         return Decision(votes, (), ())
     if settings.voters == "one_client":
         reports = [reports[int(rng.integers(len(reports)))]]
@@ -98,6 +105,7 @@ def choose_plan(
     settings: CompressSettings,
     architecture: Architecture,
     network: nn.Module,
+    groups: Sequence[ChannelGroup],
     votes: FloatVector,
     ratio: float,
     inputs: Inputs,
@@ -109,6 +117,7 @@ def choose_plan(
         settings: scope, floors, and what the ratio is a share of.
         architecture: of ``network``.
         network: the aggregated student; left as it is.
+        groups: of ``network``.
         votes: see `decide`.
         ratio: share of the dense student's.
         inputs: one clip, for MACs and latency.
@@ -120,7 +129,6 @@ def choose_plan(
     image_size = inputs[0].shape[-1]
     dense_architecture = Architecture(architecture.name, architecture.settings)
     dense = dense_architecture.build()
-    groups = prunable_groups(network, settings.targets, image_size)
     dense_groups = prunable_groups(dense, settings.targets, image_size)
     dense_channels = {group.name: group.num_channels for group in dense_groups}
 

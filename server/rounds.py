@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,10 +11,9 @@ from torch import nn
 
 from fl.compress.importance import prunable_groups
 from fl.compress.prune import apply_plan, reestimate_batchnorm
+from fl.compress.units import ChannelGroup
 from fl.data.shards import ShardView
-from fl.devices import profile_of, round_seconds
 from fl.distill.batches import shuffled_batches
-from fl.metrics.cost import count_macs
 from fl.seeds import generator
 from fl.settings import Experiment
 from fl.state import flatten, load_flat, schema_digest
@@ -22,9 +21,18 @@ from fl.task import RoundTask
 from fl.wire import read_array, task_records
 from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
-from server.evaluate import Evaluation, Examiner, evaluate_student, inputs_of
+from server.evaluate import Evaluation, Examiner, evaluate_student, inputs_of, macs_of
+from server.fleet import (
+    WEAK_STEM,
+    WeakWidth,
+    after_plan,
+    first_width,
+    next_width,
+    weak_part,
+)
 from server.gate import Expectation
 from server.pruning import choose_plan, clients_vote, decide, scheduled_ratio
+from server.reports import client_agreement, simulate_devices
 from server.strategy import DeterministicFedProx, Ledger
 
 Record = dict[str, Any]
@@ -37,10 +45,12 @@ class GlobalStudent:
     Attributes:
         architecture: changes when the student is pruned.
         network: its weights are the last aggregate.
+        weak: the narrower student inside it, in a mixed fleet.
     """
 
     architecture: Architecture
     network: nn.Module
+    weak: WeakWidth | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +78,13 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
     Raises:
         RunError: a round without a valid reply.
     """
-    for round_index in range(1, server.experiment.strategy.num_rounds + 1):
+    experiment = server.experiment
+    num_clients = len(server.strategy.declared_examples)
+    student.weak = first_width(experiment, student.architecture, student.network, num_clients)
+    for round_index in range(1, experiment.strategy.num_rounds + 1):
         record, evaluation = run_round(server, student, grid, round_index)
-        save_checkpoint(
-            server.examiner.run_dir, round_index, student.architecture, student.network, {"record": record}
-        )
+        state = {"record": record, "weak_plan": student.weak.plan if student.weak else None}
+        save_checkpoint(server.examiner.run_dir, round_index, student.architecture, student.network, state)
         server.on_round(record, evaluation)
 
 
@@ -81,9 +93,12 @@ def run_round(
 ) -> tuple[Record, Evaluation]:
     """One round: the student is changed in place; returns its record and evaluation."""
     started = time.perf_counter()
-    prunes = round_index in server.experiment.compress.prune_rounds
-    task = make_task(server.experiment, student, round_index, prunes)
-    expect(server, student, task)
+    compress = server.experiment.compress
+    groups: Sequence[ChannelGroup] = ()
+    if round_index in compress.prune_rounds:
+        groups = prunable_groups(student.network, compress.targets, server.experiment.data.clip.image_size)
+    task = make_task(server.experiment, student, round_index, prunes=bool(groups))
+    expect(server, student, task, groups)
 
     arrays, config = task_records(task)
     messages = list(server.strategy.configure_train(round_index, arrays, config, grid))
@@ -94,9 +109,9 @@ def run_round(
     load_flat(student.network, read_array(aggregate, "state"))
     trained = time.perf_counter()
 
-    macs = count_macs(student.network, *inputs_of(student.architecture, server.examiner.test)).total
-    pruned = prune_student(server, student, round_index) if prunes else None
+    pruned = prune_student(server, student, groups, round_index) if groups else None
     evaluation = evaluate_student(student.architecture, student.network, server.examiner, round_index)
+    weak = evaluate_weak(server, student, round_index)
     finished = time.perf_counter()
 
     ledger = server.strategy.ledger
@@ -111,10 +126,11 @@ def run_round(
         "train": dict(losses),
         **evaluation.parts,
         "bytes": {"down": ledger.down_bytes, "up": ledger.up_bytes},
-        "simulated": simulate_devices(server.strategy, task, macs),
+        "simulated": simulate(server, task),
         "prune": pruned,
+        "weak": weak,
     }
-    agreement = client_agreement(server.strategy)
+    agreement = client_agreement(server.strategy.reports)
     if agreement is not None:
         record["onnx"]["client_agreement"] = agreement
     return record, evaluation
@@ -137,22 +153,22 @@ def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, 
     )
 
 
-def expect(server: Server, student: GlobalStudent, task: RoundTask) -> None:
-    """Tell the strategy's gate what a valid reply to this task looks like."""
-    num_importances = 0
-    if task.measure_importance:
-        targets = server.experiment.compress.targets
-        groups = prunable_groups(student.network, targets, server.experiment.data.clip.image_size)
-        num_importances = sum(group.num_channels for group in groups)
-    server.strategy.expected = Expectation(
+def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequence[ChannelGroup]) -> None:
+    """Tell the strategy what a valid reply to this task looks like, and of the weak devices' task."""
+    num_importances = sum(group.num_channels for group in groups) if task.measure_importance else 0
+    expected = Expectation(
         num_values=task.state.size,
         schema=task.schema,
         num_importances=num_importances,
         declared_examples=server.strategy.declared_examples,
     )
+    server.strategy.expected = expected
+    server.strategy.weak = weak_part(student.weak, task, expected) if student.weak else None
 
 
-def prune_student(server: Server, student: GlobalStudent, round_index: int) -> Record:
+def prune_student(
+    server: Server, student: GlobalStudent, groups: Sequence[ChannelGroup], round_index: int
+) -> Record:
     """Turn this round's votes into one plan, shrink the student, and re-estimate its BatchNorm.
 
     Clients make their optimisers anew each round, so no state of theirs has to follow the slicing.
@@ -160,13 +176,13 @@ def prune_student(server: Server, student: GlobalStudent, round_index: int) -> R
     settings = server.experiment.compress
     image_size = server.experiment.data.clip.image_size
     ratio = scheduled_ratio(settings, round_index)
-    groups = prunable_groups(student.network, settings.targets, image_size)
     rng = generator(server.experiment.seed, round_index, -1, "votes")
-    decision = decide(settings, groups, student.network, server.strategy.reports, rng, image_size)
+    decision = decide(settings, groups, student.network, server.strategy.voters, rng, image_size)
     plan = choose_plan(
         settings,
         student.architecture,
         student.network,
+        groups,
         decision.votes,
         ratio,
         inputs_of(student.architecture, server.examiner.test),
@@ -174,10 +190,17 @@ def prune_student(server: Server, student: GlobalStudent, round_index: int) -> R
     )
     apply_plan(student.network, plan, image_size)
     student.architecture = student.architecture.with_widths_of(student.network)
-    rng = generator(server.experiment.seed, round_index, -1, "batchnorm")
-    size = server.experiment.distill.batch_size
-    batches = shuffled_batches(server.public, None, size, settings.batchnorm_batches, rng, augment=None)
-    reestimate_batchnorm(student.network, (batch.inputs for batch in batches))
+    settle_batchnorm(server, student.network, round_index, "batchnorm")
+    if student.weak:
+        student.weak = next_width(
+            student.weak,
+            server.experiment,
+            student.architecture,
+            student.network,
+            *after_plan(groups, decision.votes, plan),
+            round_index=round_index,
+            ranked_by="clients" if decision.voters else "server",
+        )
     sizes = {group.name: group.unit_size for group in groups}
     return {
         "ratio": ratio,
@@ -189,30 +212,41 @@ def prune_student(server: Server, student: GlobalStudent, round_index: int) -> R
     }
 
 
-def simulate_devices(strategy: DeterministicFedProx, task: RoundTask, macs: int) -> Record:
-    """Simulated time of the round: each device class's slowest client, and the slowest of all."""
-    size = 4 * task.state.size
-    by_device: dict[str, float] = {}
-    for report in strategy.reports:
-        device = profile_of(report.client_id)
-        seconds = round_seconds(
-            device,
-            macs=macs,
-            num_examples=report.num_steps * strategy.batch_size,
-            down_bytes=size,
-            up_bytes=size + 4 * report.importance.size,
-        )
-        by_device[device.name] = max(by_device.get(device.name, 0.0), seconds)
-    return {"round_s": max(by_device.values()), "by_device": dict(sorted(by_device.items()))}
+def settle_batchnorm(server: Server, network: nn.Module, round_index: int, purpose: str) -> None:
+    """Re-estimate a student's BatchNorm on public clips, drawn for this round and purpose."""
+    rng = generator(server.experiment.seed, round_index, -1, purpose)
+    size, count = server.experiment.distill.batch_size, server.experiment.compress.batchnorm_batches
+    batches = shuffled_batches(server.public, None, size, count, rng, augment=None)
+    reestimate_batchnorm(network, (batch.inputs for batch in batches))
 
 
-def client_agreement(strategy: DeterministicFedProx) -> float | None:
-    """Mean agreement of the clients' own INT8 copies with their float ones, by examples."""
-    told = [r for r in strategy.reports if r.int8_agreement is not None]
-    if not told:
+def evaluate_weak(server: Server, student: GlobalStudent, round_index: int) -> Record | None:
+    """The "weak" part of a record: the narrow student's own evaluation; None in a uniform fleet."""
+    weak = student.weak
+    if weak is None:
         return None
-    total = sum(report.num_examples for report in told)
-    return sum((r.int8_agreement or 0.0) * r.num_examples for r in told) / total
+    network = weak.nested.build(flatten(student.network))
+    settle_batchnorm(server, network, round_index, "weak-batchnorm")
+    evaluation = evaluate_student(
+        weak.nested.architecture, network, server.examiner, round_index, stem=WEAK_STEM
+    )
+    return {
+        "replied": [client for client in server.strategy.ledger.replied if client in weak.clients],
+        "ratio": weak.ratio,
+        "since_round": weak.since_round,
+        "ranked_by": weak.ranked_by,
+        **evaluation.parts,
+    }
+
+
+def simulate(server: Server, task: RoundTask) -> Record:
+    """The "simulated" part of a record: each client with the student that it trained."""
+    strategy, weak = server.strategy, server.strategy.weak
+    macs = dict.fromkeys(strategy.ledger.replied, macs_of(task.architecture, server.examiner))
+    if weak:
+        weak_macs = macs_of(weak.task.architecture, server.examiner)
+        macs.update(dict.fromkeys(weak.clients, weak_macs))
+    return simulate_devices(strategy.reports, macs, strategy.batch_size)
 
 
 def _clients_part(ledger: Ledger) -> Record:

@@ -16,7 +16,8 @@ from fl.errors import ReplyError, RunError
 from fl.seeds import generator
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import LOSS_KEYS, ClientReport
-from fl.wire import array_record, client_record, read_report, size_bytes
+from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
+from server.fleet import WeakPart
 from server.gate import Expectation, check_report
 
 
@@ -55,8 +56,9 @@ class Ledger:
 class DeterministicFedProx(FedProx):
     """Flower's FedProx with sampling by (seed, round), a gate, a ledger, and an ordered sum.
 
-    Set ``expected`` before each round. After `aggregate_train`, ``ledger`` and ``reports`` tell of
-    the round. Node ids in rising order stand for partition ids 0, 1, ...
+    Set ``expected`` before each round, and ``weak`` where some clients train a narrower student. After
+    `aggregate_train`, ``ledger`` and ``reports`` tell of the round. Node ids in rising order stand for
+    partition ids 0, 1, ...
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class DeterministicFedProx(FedProx):
         self.seed = seed
         self.declared_examples = declared_examples
         self.expected: Expectation | None = None
+        self.weak: WeakPart | None = None
         self.ledger = Ledger()
         self.reports: list[ClientReport] = []
         self._client_of: dict[int, int] = {}
+        self._sent = np.empty(0, np.float32)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -90,10 +94,14 @@ class DeterministicFedProx(FedProx):
         sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, len(nodes))
         self.ledger = Ledger(sampled=sampled, missing=dropped, stragglers=stragglers)
         self._client_of = {nodes[client]: client for client in sampled if client not in dropped}
+        self._sent = read_array(arrays, "state")
+        full = (arrays, config)
+        narrow = task_records(self.weak.task) if self.weak else full
         shares = {True: client_record(self.settings.straggler_steps), False: client_record(1.0)}
         messages = []
         for node, client in self._client_of.items():
-            content = RecordDict({"arrays": arrays, "config": config, "client": shares[client in stragglers]})
+            state, asked = narrow if self.is_weak(client) else full
+            content = RecordDict({"arrays": state, "config": asked, "client": shares[client in stragglers]})
             self.ledger.down_bytes += size_bytes(content)
             messages.append(Message(content, dst_node_id=node, message_type=MessageType.TRAIN))
         return messages
@@ -102,6 +110,8 @@ class DeterministicFedProx(FedProx):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The mean of the valid replies, weighted by examples, added in the order of client ids.
+
+        Where widths differ, each value's is over those who hold it: see `mean_of_holders`.
 
         Raises:
             RunError: no reply of the round is valid.
@@ -116,10 +126,17 @@ class DeterministicFedProx(FedProx):
         self.ledger.missing.sort()
         if not self.reports:
             raise RunError(_nobody(server_round, self.ledger))
-        losses = mean_losses(self.reports)
-        return array_record(state=weighted_mean([r.state for r in self.reports], self.reports)), MetricRecord(
-            dict(losses)
-        )
+        state = mean_of_holders(self._sent, self.reports, self.weak)
+        return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
+
+    def is_weak(self, client: int) -> bool:
+        """Whether a client trains the narrow student this round."""
+        return self.weak is not None and client in self.weak.clients
+
+    @property
+    def voters(self) -> list[ClientReport]:
+        """Reports of those who train the global student at its full width, and so can judge all of it."""
+        return [report for report in self.reports if not self.is_weak(report.client_id)]
 
     def _judge(self, client: int, reply: Message) -> None:
         """Accept a reply, or write down why not."""
@@ -129,10 +146,11 @@ class DeterministicFedProx(FedProx):
             return
         self.ledger.up_bytes += size_bytes(reply.content)
         try:
-            if self.expected is None:
+            expected = self.weak.expected if self.weak and self.is_weak(client) else self.expected
+            if expected is None:
                 raise RunError("the strategy was not told what to expect of this round")
             report = read_report(reply.content)
-            check_report(report, client, self.expected)
+            check_report(report, client, expected)
         except ReplyError as error:
             self.ledger.failed.append(Failure(client, "gate", str(error)))
             return
@@ -166,6 +184,32 @@ def weighted_mean(vectors: list[np.ndarray], reports: list[ClientReport]) -> np.
     for vector, report in zip(vectors, reports, strict=True):
         mean += vector * (report.num_examples / total)
     return mean.astype(np.float32)
+
+
+def mean_of_holders(sent: np.ndarray, reports: list[ClientReport], weak: WeakPart | None) -> np.ndarray:
+    """The mean of each value over the clients that hold it, by examples (Diao et al. 2021, algorithm 1).
+
+    Clients of full width hold all values, weak ones those of the narrow student. BatchNorm's running
+    statistics of a narrow student describe another network than the global one: only those of full
+    width count for them. What nobody holds stays as it was.
+
+    Args:
+        sent: (num_values,), the global state before the round.
+        reports: of the round, in the order of client ids.
+        weak: the narrow student's part of the round, if any.
+    """
+    full = [report for report in reports if weak is None or report.client_id not in weak.clients]
+    mean = weighted_mean([report.state for report in full], full) if full else sent.copy()
+    if weak is None or len(full) == len(reports):
+        return mean
+    learnt = weak.nested.learnt
+    shared = weak.nested.positions[learnt]
+    states = [
+        report.state[learnt] if report.client_id in weak.clients else report.state[shared]
+        for report in reports
+    ]
+    mean[shared] = weighted_mean(states, reports)
+    return mean
 
 
 def mean_losses(reports: list[ClientReport]) -> dict[str, float]:

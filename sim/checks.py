@@ -7,11 +7,13 @@ import os
 import re
 from pathlib import Path
 
+from fl.devices import PROFILES, clients_with, profile_of
 from fl.errors import RequestError
 from fl.settings import (
     CompressSettings,
     DataSettings,
     Experiment,
+    FleetSettings,
     FolderSettings,
     GridSettings,
     SplitSettings,
@@ -36,6 +38,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_split(experiment.split, experiment.data)
     _check_calibration(experiment.compress)
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
+    _check_fleet(experiment.fleet, experiment.partition.num_clients)
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
     _check_grid(experiment.grid)
@@ -180,6 +183,26 @@ def _check_pruning(compress: CompressSettings, num_rounds: int) -> None:
         raise RequestError(
             "compress.importance must be l1, l2 or random with compress.voters=server, which has no clips "
             "to take gradients from, got 'taylor'; add compress.importance=l1"
+        )
+
+
+def _check_fleet(fleet: FleetSettings, num_clients: int) -> None:
+    """A mixed fleet has clients of both widths."""
+    if fleet.kind != "mixed":
+        return
+    written = "[" + ",".join(fleet.weak_devices) + "]"
+    if set(fleet.weak_devices) >= set(PROFILES):
+        raise RequestError(
+            f"fleet.weak_devices must leave one of {', '.join(sorted(PROFILES))} at full width, "
+            f"got {written}; name fewer, or add fleet=uniform"
+        )
+    num_weak = len(clients_with(fleet.weak_devices, num_clients))
+    if not 0 < num_weak < num_clients:
+        raise RequestError(
+            f"fleet.weak_devices must name the device of some clients and not of all, but {written} is "
+            f"that of {num_weak} with partition.num_clients = {num_clients} "
+            f"({', '.join(profile_of(client).name for client in range(min(num_clients, 3)))} in turn); "
+            "name other devices, ask for more clients, or add fleet=uniform"
         )
 
 

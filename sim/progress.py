@@ -163,7 +163,7 @@ def round_line(record: Mapping[str, Any], num_rounds: int, eta_s: float) -> str:
         parts.append(f"clients {_count(clients.get('replied'))}/{_count(clients.get('sampled'))}")
     parts.append(metrics_text(record))
     shuffled = (record.get("eps") or {}).get("shuffled")
-    if shuffled is not None:
+    if shuffled is not None and not record.get("weak"):  # no room for both
         parts[-1] += f" (shuffled {shuffled:.2f})"
     if record.get("prune"):
         parts.append("pruned")
@@ -176,13 +176,14 @@ def round_line(record: Mapping[str, Any], num_rounds: int, eta_s: float) -> str:
 
 
 def metrics_text(record: Mapping[str, Any]) -> str:
-    """Loss, AUC and EPS of a round, "-" where undefined."""
-    shown = [
-        ("loss", (record.get("train") or {}).get("loss"), ".3f"),
-        ("AUC", (record.get("global") or {}).get("auc"), ".3f"),
-        ("EPS", (record.get("eps") or {}).get("mean"), ".2f"),
-    ]
-    return "  ".join(f"{name} {'-' if value is None else format(value, form)}" for name, value, form in shown)
+    """Loss, AUC and EPS of a round, and the narrow student's AUC if there is one; "-" where undefined."""
+    loss = _number((record.get("train") or {}).get("loss"), ".3f")
+    auc = _number((record.get("global") or {}).get("auc"), ".3f")
+    eps = _number((record.get("eps") or {}).get("mean"), ".2f")
+    weak = record.get("weak")
+    if weak:
+        auc += f" (weak {_number((weak.get('global') or {}).get('auc'), '.3f')})"
+    return f"loss {loss}  AUC {auc}  EPS {eps}"
 
 
 def duration(seconds: float) -> str:
@@ -216,6 +217,10 @@ def _updater(bars: Bars, task: TaskID) -> Update:
             bars.update(task, note=clean(note)[: max(0, bars.console.width - taken)])
 
     return update
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _count(value: object) -> str:

@@ -166,6 +166,31 @@ class Prune(TypedDict):
     optimizer_state: NotRequired[str | None]
 
 
+Measured = TypedDict(
+    "Measured",
+    {"student": Student | None, "global": Detection | None, "eps": Eps | None, "onnx": Onnx | None},
+)
+"""A student on the test split, in the keys of a round."""
+
+
+class Weak(Measured):
+    """The narrow student of the weak devices, cut from the global one after the round's aggregation.
+
+    Its BatchNorm statistics are estimated on public clips, each round anew. The other keys are as in a round.
+
+    Attributes:
+        replied: ids of those in ``clients.replied`` that trained it.
+        ratio: share of the global student's channels that it does without.
+        since_round: the round after whose pruning its channels were chosen; 0: before the first.
+        ranked_by: "clients", their votes of that round, or "server", the size of the weights.
+    """
+
+    replied: list[int]
+    ratio: float
+    since_round: int
+    ranked_by: str
+
+
 RoundRecord = TypedDict(
     "RoundRecord",
     {
@@ -181,6 +206,7 @@ RoundRecord = TypedDict(
         "simulated": Simulated | None,
         "privacy": Privacy | None,
         "prune": NotRequired[Prune | None],
+        "weak": NotRequired[Weak | None],
     },
 )
 """One line of ``rounds.jsonl``, a public interface; rounds count from 1; null: there is no such thing."""

@@ -21,6 +21,7 @@ KIND_NAMES: Mapping[Any, str] = MappingProxyType(
         float: "a number",
         str: "text",
         tuple[int, ...]: "a list of whole numbers, e.g. [4,6]",
+        tuple[str, ...]: "a list of names, e.g. [camera]",
     }
 )
 """How an error message names the type of a setting."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fl.compress.export import OPSET, OnnxTemplate, load_template, max_difference, save_model
-from fl.compress.importance import channel_groups
+from fl.compress.importance import prunable_groups
 from fl.compress.prune import apply_plan
 from fl.errors import RunError
 from fl.metrics.cost import example_inputs
@@ -43,7 +43,7 @@ def scrambled(network: nn.Module, seed: int) -> nn.Module:
 
 def pruned_lite() -> tuple[Architecture, nn.Module]:
     network = LITE.build()
-    plan = {group.name: list(range(group.num_channels // 2)) for group in channel_groups(network)}
+    plan = {group.name: list(range(group.num_channels // 2)) for group in prunable_groups(network)}
     apply_plan(network, plan)
     return LITE.with_widths_of(network), network
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl.compress.importance import channel_groups, taylor_importance
+from fl.compress.importance import prunable_groups, taylor_importance
 from fl.compress.prune import apply_plan, reestimate_batchnorm
 from fl.metrics.cost import count_macs, count_parameters, example_inputs
 from fl.settings import CompressSettings
@@ -46,7 +46,7 @@ def votes_of(network: nn.Module, architecture: Architecture) -> np.ndarray:
 
 
 def default_plan(network: nn.Module, votes: np.ndarray, scope: str = "global", ratio: float | None = None):
-    groups, defaults = channel_groups(network), CompressSettings()
+    groups, defaults = prunable_groups(network), CompressSettings()
     return make_plan(
         groups,
         votes,
@@ -71,10 +71,10 @@ def digest(network: nn.Module) -> str:
 def test_groups_cover_the_encoder_and_do_not_depend_on_weights(
     architecture, num_groups, num_channels
 ) -> None:
-    groups = channel_groups(architecture.build(0))
+    groups = prunable_groups(architecture.build(0))
     assert len(groups) == num_groups
     assert sum(group.num_channels for group in groups) == num_channels
-    assert groups == channel_groups(architecture.build(7), image_size=96)
+    assert groups == prunable_groups(architecture.build(7), image_size=96)
     assert not any("projection" in group.name for group in groups)
 
 
@@ -84,7 +84,7 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
     network.video.projection.weight.requires_grad_(False)
     network.video.projection.eval()
     before = digest(network)
-    channel_groups(network)
+    prunable_groups(network)
     assert digest(network) == before
     assert network.video.backbone.training
     assert not network.video.projection.training
@@ -95,7 +95,7 @@ def test_votes_are_finite_not_negative_and_of_mean_one() -> None:
     network = settled(LITE)
     votes = votes_of(network, LITE)
     assert votes.dtype == np.float32
-    assert len(votes) == sum(group.num_channels for group in channel_groups(network))
+    assert len(votes) == sum(group.num_channels for group in prunable_groups(network))
     assert np.isfinite(votes).all()
     assert (votes >= 0).all()
     assert votes.mean() == pytest.approx(1, abs=1e-4)
@@ -121,7 +121,7 @@ def test_vote_has_its_closed_form() -> None:
         + (reader[:, c] * reader.grad[:, c]).sum().abs()
         for c in (channel, 40)
     ]
-    groups, votes = channel_groups(network), taylor_importance(network)
+    groups, votes = prunable_groups(network), taylor_importance(network)
     names = [group.name for group in groups]
     index = names.index("video.backbone.layer1.0.conv1")
     start = sum(group.num_channels for group in groups[:index])
@@ -146,8 +146,8 @@ def test_channel_without_effect_scores_zero() -> None:
     norm = network.video.backbone.layer1[0].bn1
     norm.weight.data[dead] = norm.bias.data[dead] = 0
     votes = votes_of(network, TEACHER)
-    names = [group.name for group in channel_groups(network)]
-    widths = [group.num_channels for group in channel_groups(network)]
+    names = [group.name for group in prunable_groups(network)]
+    widths = [group.num_channels for group in prunable_groups(network)]
     start = sum(widths[: names.index("video.backbone.layer1.0.conv1")])
     assert votes[start + dead] == 0
     assert (votes[start : start + 64] > 0).sum() > 32
@@ -212,7 +212,7 @@ def test_default_plan_removes_at_least_two_fifths_of_all_parameters(scope: str) 
     after = count_parameters(network), count_macs(network, *inputs_of(LITE)).total
     assert after[0] <= 0.6 * before[0]
     assert after[1] < before[1]
-    assert all(group.num_channels >= 8 for group in channel_groups(network))
+    assert all(group.num_channels >= 8 for group in prunable_groups(network))
 
 
 def test_replay_gives_the_same_network_over_two_rounds() -> None:

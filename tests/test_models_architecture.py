@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl.compress.importance import channel_groups
+from fl.compress.importance import prunable_groups
 from fl.compress.prune import apply_plan
 from models.architecture import Architecture
 
@@ -13,7 +13,7 @@ DENSE = Architecture("pin_lite", {"num_frames": 2, "num_mfcc": 13})
 
 def prune_every_group(network: nn.Module) -> None:
     """Take every other channel of every group."""
-    plan = {group.name: list(range(0, group.num_channels, 2)) for group in channel_groups(network)}
+    plan = {group.name: list(range(0, group.num_channels, 2)) for group in prunable_groups(network)}
     apply_plan(network, plan)
 
 

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from fl.compress.importance import channel_groups
+from fl.compress.importance import prunable_groups
 from fl.compress.prune import apply_plan
 from fl.metrics.cost import count_macs
 from models import names
@@ -171,7 +171,7 @@ def test_macs_of_ladeda_are_the_published_ones_but_for_the_fixed_filter() -> Non
 def test_a_pruned_network_is_rebuilt_from_json_and_state_dict(name: str) -> None:
     dense = Architecture(name)
     network = distinct(dense.build(7))
-    groups = channel_groups(network)
+    groups = prunable_groups(network)
     apply_plan(network, {group.name: list(range(0, group.num_channels, 2)) for group in groups})
     pruned = Architecture.from_json(dense.with_widths_of(network).to_json())
     rebuilt = pruned.build(8)

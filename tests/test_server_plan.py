@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl.compress.importance import channel_groups
+from fl.compress.importance import prunable_groups
 from fl.compress.units import ChannelGroup
 from fl.errors import RequestError
 from fl.settings import CompressSettings
@@ -100,7 +100,7 @@ def test_votes_that_do_not_fit_are_refused(votes: np.ndarray) -> None:
 
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_defaults_are_reachable_for_the_student_and_plain_json(scope: str) -> None:
-    groups = channel_groups(LITE.build())
+    groups = prunable_groups(LITE.build())
     defaults = CompressSettings()
     votes = np.random.default_rng(0).random(sum(group.num_channels for group in groups))
     plan = plan_of(

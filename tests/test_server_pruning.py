@@ -31,7 +31,8 @@ def report_of(client: int, vote: np.ndarray) -> ClientReport:
 
 def pruned_by(settings: CompressSettings, ratio: float, cache_dir: Path) -> torch.nn.Module:
     votes = magnitude_importance(NETWORK, "l2", 32, settings.targets)
-    plan = choose_plan(settings, LITE, NETWORK, votes, ratio, INPUTS, cache_dir)
+    groups = prunable_groups(NETWORK, settings.targets, 32)
+    plan = choose_plan(settings, LITE, NETWORK, groups, votes, ratio, INPUTS, cache_dir)
     network = LITE.build(1)
     apply_plan(network, plan)
     return network
@@ -107,6 +108,15 @@ def test_whose_votes_count() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("importance", ["taylor", "l2"])
+def test_without_any_vote_the_server_decides_by_the_weights(importance: str) -> None:
+    settings = replace(DEFAULTS, importance=importance)
+    decision = decide(settings, prunable_groups(NETWORK), NETWORK, [], np.random.default_rng(0), 32)
+    norm = {"taylor": "l1"}.get(importance, importance)
+    assert (decision.votes == magnitude_importance(NETWORK, norm, 32)).all()
+    assert decision.voters == ()
 
 
 def test_default_votes_are_the_mean_that_they_were() -> None:

@@ -8,13 +8,15 @@ import pytest
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
+from fl.compress.nesting import NestedWidth
 from fl.errors import RunError
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
 from fl.wire import read_array, read_task, report_records, task_records
 from models.architecture import Architecture
+from server.fleet import WeakPart
 from server.gate import Expectation
-from server.strategy import DeterministicFedProx, sample_clients
+from server.strategy import DeterministicFedProx, mean_of_holders, sample_clients, weighted_mean
 from sim.grids.inprocess import InProcessGrid
 
 EXAMPLES = {0: 1, 1: 2, 2: 5}
@@ -35,8 +37,23 @@ def good_report(client: int, task: RoundTask) -> ClientReport:
     )
 
 
+# The narrow student holds values 0, 2 and 3 of four; the last is a running statistic.
+NESTED = NestedWidth(
+    Architecture("pin_lite", {"num_frames": 2}), "narrow", np.array([0, 2, 3]), np.array([True, True, False])
+)
+START = np.array([10, 20, 30, 40], np.float32)
+
+
+def weak(*clients: int) -> WeakPart:
+    """The narrow student's part of a round, for these clients."""
+    task = RoundTask(1, NESTED.architecture, START[NESTED.positions], "narrow", 1e-3)
+    return WeakPart(frozenset(clients), task, Expectation(3, "narrow", 0, EXAMPLES), NESTED)
+
+
 def run_round(
-    behave: Callable[[int, RoundTask], ClientReport], settings: StrategySettings = ALL
+    behave: Callable[[int, RoundTask], ClientReport],
+    settings: StrategySettings = ALL,
+    part: WeakPart | None = None,
 ) -> tuple[DeterministicFedProx, np.ndarray]:
     app = ClientApp()
 
@@ -45,11 +62,16 @@ def run_round(
         client = message.metadata.dst_node_id - 2
         return Message(report_records(behave(client, read_task(message.content))), reply_to=message)
 
-    task = RoundTask(1, Architecture("pin_lite"), np.zeros(4, np.float32), "s", 1e-3)
+    task = RoundTask(
+        1, Architecture("pin_lite"), np.zeros(4, np.float32) if part is None else START, "s", 1e-3
+    )
     strategy = DeterministicFedProx(settings, 0, DistillSettings(), EXAMPLES)
     strategy.expected = Expectation(4, "s", 0, EXAMPLES)
+    strategy.weak = part
     grid = InProcessGrid(app, len(EXAMPLES))
-    messages = strategy.configure_train(1, *task_records(task), grid)
+    messages = list(strategy.configure_train(1, *task_records(task), grid))
+    # Each width's state is one object, however many clients it goes to.
+    assert len({id(message.content["arrays"]) for message in messages}) == (2 if part else 1)
     replies = list(grid.send_and_receive(messages))[::-1]  # arrival order must not matter
     arrays, _ = strategy.aggregate_train(1, replies)
     assert arrays is not None
@@ -104,6 +126,46 @@ def test_dropped_clients_are_missing_and_get_no_message() -> None:
     strategy, _ = run_round(good_report, replace(ALL, dropout_share=0.6))
     assert strategy.ledger.missing
     assert sorted(strategy.ledger.missing + strategy.ledger.replied) == [0, 1, 2]
+
+
+def test_each_value_is_the_mean_over_those_who_hold_it() -> None:
+    strategy, state = run_round(good_report, part=weak(0, 2))
+    everybody, wide_only = (0 * 1 + 1 * 2 + 2 * 5) / 8, 1.0
+    assert state == pytest.approx(START + np.array([everybody, wide_only, everybody, wide_only]))
+    assert strategy.ledger.replied == [0, 1, 2]
+    assert strategy.ledger.down_bytes == strategy.ledger.up_bytes == 4 * (3 + 4 + 3)
+    assert [report.client_id for report in strategy.voters] == [1]
+
+
+def test_what_nobody_holds_stays_as_it_was() -> None:
+    def behave(client: int, task: RoundTask) -> ClientReport:
+        if client != 2:
+            raise RuntimeError("distil: battery empty")
+        return good_report(client, task)
+
+    strategy, state = run_round(behave, part=weak(0, 2))
+    assert state.tolist() == [12, 20, 32, 40]
+    assert strategy.voters == []
+
+
+def test_a_reply_of_the_other_width_is_refused() -> None:
+    def behave(client: int, task: RoundTask) -> ClientReport:
+        report = good_report(client, task)
+        return replace(report, state=START, schema="s") if client == 0 else report
+
+    strategy, state = run_round(behave, part=weak(0))
+    assert [(f.client_id, f.stage) for f in strategy.ledger.failed] == [(0, "gate")]
+    assert "schema must be narrow, got s" in strategy.ledger.failed[0].reason
+    assert state == pytest.approx(START + (1 * 2 + 2 * 5) / 7)
+
+
+def test_where_all_hold_everything_the_mean_is_bit_for_bit_the_plain_one() -> None:
+    rng = np.random.default_rng(0)
+    task = RoundTask(1, NESTED.architecture, rng.normal(size=4).astype(np.float32), "s", 1e-3)
+    reports = [replace(good_report(c, task), state=rng.normal(size=4).astype(np.float32)) for c in EXAMPLES]
+    plain = weighted_mean([report.state for report in reports], reports)
+    assert mean_of_holders(START, reports, None).tobytes() == plain.tobytes()
+    assert mean_of_holders(START, reports, weak(7)).tobytes() == plain.tobytes()
 
 
 def test_sampling_depends_on_seed_and_round_only() -> None:

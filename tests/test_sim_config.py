@@ -118,6 +118,13 @@ BAD = [
         "partition.scheme must be one of iid, dirichlet, dirichlet_label, identity, manipulation, quality, "
         "zipf, lognormal, got 'x'",
     ),
+    (
+        "fleet.weak_devices=[fridge]",
+        "fleet.weak_devices must be one of camera, laptop, phone, got 'fridge'",
+    ),
+    ("fleet.weak_devices=camera", "fleet.weak_devices must be a list of names, e.g. [camera], got 'camera'"),
+    ("fleet.weak_ratio=1", "fleet.weak_ratio must be in (0, 1), got 1.0"),
+    ("fleet=mixt", "fleet must be one of mixed, uniform, got 'mixt'; did you mean mixed?"),
     ("distill.soft_wieght=1", "no setting distill.soft_wieght; did you mean distill.soft_weight?"),
     ("distil.soft_weight=1", "no setting distil.soft_weight; did you mean distill.soft_weight?"),
     ("soft_weight=1", "no setting soft_weight; did you mean distill.soft_weight?"),
@@ -172,6 +179,16 @@ BAD_TOGETHER = [
         "must be below 1, got 0.5 + 0.5",
     ),
     (("data.synthetic.dev_share=0.5", "data.synthetic.test_share=0.5"), "must be below 1, got 0.5 + 0.5"),
+    (
+        ("fleet=mixed", "fleet.weak_devices=[camera,phone,laptop]"),
+        "fleet.weak_devices must leave one of camera, laptop, phone at full width, got [camera,phone,laptop]",
+    ),
+    (("fleet=mixed", "fleet.weak_devices=[]"), "[] is that of 0 with partition.num_clients = 8"),
+    (("fleet=mixed", "partition.num_clients=1"), "[camera] is that of 1 with partition.num_clients = 1"),
+    (
+        ("fleet=mixed", "fleet.weak_devices=[phone]", "partition.num_clients=2"),
+        "[phone] is that of 0 with partition.num_clients = 2 (camera, laptop in turn); name other devices",
+    ),
     (("grid=inprocess", "grid.address=10.0.0.1:6379"), "grid.address must be 'local' for grid=inprocess"),
 ]
 
@@ -247,7 +264,8 @@ def test_numbers_survive_the_way_through_overrides(setting, value):
 
 def test_every_choice_of_every_setting_is_accepted_by_its_limit():
     for setting in CHOICES:
-        assert setting.default in setting.limit.choices
+        default = setting.default if isinstance(setting.default, tuple) else (setting.default,)
+        assert set(default) <= set(setting.limit.choices)
         assert not within("no such choice", setting.limit)
 
 

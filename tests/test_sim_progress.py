@@ -92,6 +92,13 @@ def test_a_pruning_is_told() -> None:
     assert "  pruned  " in round_line(record(4, prune={"ratio": 0.4}), 10, 44.0)
 
 
+def test_a_mixed_fleets_round_tells_of_both_students_in_one_line() -> None:
+    mixed = record(4, prune={"ratio": 0.4}, weak={"global": {"auc": 0.9123}})
+    line = round_line(mixed, 10, 44.0)
+    assert "AUC 0.953 (weak 0.912)  EPS 0.61  pruned  6.3 s  ETA 44 s" in line
+    assert "AUC 0.953 (weak -)" in round_line(record(4, weak={"global": None}), 10, 44.0)
+
+
 @pytest.mark.parametrize("make", [plain, terminal])
 def test_a_failing_stage_says_where_it_stopped(make: Any) -> None:
     progress, out = make()

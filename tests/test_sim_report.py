@@ -99,6 +99,22 @@ def test_the_rows_are_the_teacher_the_last_dense_round_and_the_last_round(tmp_pa
     assert (int8.eps, int8.eps_shuffled, int8.f1) == (pytest.approx(0.40), None, 0.6)
 
 
+def test_the_narrow_student_of_a_mixed_fleet_comes_last_and_is_drawn(tmp_path: Path) -> None:
+    narrow = made_up(2, num_parameters=400_000)
+    weak = {key: narrow[key] for key in ("student", "global", "eps", "onnx")}
+    weak |= {"replied": [0], "ratio": 0.5, "since_round": 1, "ranked_by": "clients"}
+    append_round(tmp_path, made_up(1))
+    append_round(tmp_path, made_up(2, prune={"ratio": 0.5, "removed_channels": 100}, weak=weak))
+    rows = rows_of_run(read_rounds(tmp_path), TEACHER)
+    assert [row.name for row in rows][-4:] == ["pruned student", "pruned INT8", "weak student", "weak INT8"]
+    assert (rows[-2].num_parameters, rows[-2].latency_ms_p50) == (400_000, 1.0)
+    assert rows[-2].eps_shuffled == 0.21
+    assert len(draw_figures(tmp_path)) == 3  # six networks in one figure
+    console = Console(file=io.StringIO(), width=100)
+    print_table(rows, console)
+    assert max(len(line) for line in console.file.getvalue().splitlines()) <= 100
+
+
 def test_without_pruning_the_last_student_is_the_dense_one() -> None:
     rounds = [complete_round(made_up(1)), complete_round(made_up(2))]
     rows = rows_of_run(rounds, {})

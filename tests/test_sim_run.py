@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from flwr.app import Message, MessageType, RecordDict
 from rich.console import Console
 
 from clients.app import ClientSetup, make_client_app
 from clients.round import EdgeClient, run_round
 from fl.compress.model_card import load_model
+from fl.compress.nesting import nest
 from fl.compress.sessions import session_feeds
 from fl.data.shards import take
 from fl.distill.teacher import obtain_teacher
@@ -29,11 +32,14 @@ from fl.errors import TeacherError
 from fl.settings import Experiment
 from fl.state import flatten, schema_digest, weights_sha256
 from fl.task import RoundTask
-from fl.wire import read_array, task_records
+from fl.wire import client_record, read_array, task_records
+from models.architecture import Architecture
+from server.checkpoint import load_checkpoint
 from server.gate import Expectation
 from server.strategy import DeterministicFedProx
 from sim.config import build, compose
 from sim.grids.inprocess import InProcessGrid
+from sim.grids.messages import node_of
 from sim.grids.ray import RayGrid
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
@@ -110,6 +116,40 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
     assert (inprocess_run / "checkpoints/round-002/weights.safetensors").exists()
 
 
+@pytest.fixture(scope="module")
+def mixed_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    experiment = replace(tiny.experiment, fleet=replace(tiny.experiment.fleet, kind="mixed"))
+    return run_experiment(experiment, tmp_path_factory.mktemp("mixed"), TINY)
+
+
+@pytest.mark.slow
+def test_a_mixed_fleet_trains_and_measures_both_widths(inprocess_run: Path, mixed_run: Path) -> None:
+    first, last = read_rounds(mixed_run)
+    uniform = read_rounds(inprocess_run)
+    assert all(record["weak"] is None for record in uniform)
+    assert (first["weak"]["replied"], last["weak"]["replied"]) == (
+        [0],
+        [0],
+    )  # the one camera
+    assert first["prune"]["voters"] == [1, 2]
+    assert (first["weak"]["since_round"], first["weak"]["ranked_by"]) == (1, "clients")
+    assert last["weak"]["student"]["num_parameters"] < last["student"]["num_parameters"]
+    assert last["weak"]["student"]["macs"] < last["student"]["macs"]
+    assert last["weak"]["onnx"]["max_difference"] < 1e-3
+    assert 0 <= last["weak"]["global"]["accuracy"] <= 1
+    assert last["bytes"]["down"] < uniform[-1]["bytes"]["down"]
+    for now, then in zip((first, last), uniform, strict=True):
+        camera, other = now["simulated"]["by_device"], then["simulated"]["by_device"]
+        assert camera["camera"] < other["camera"]
+    architecture, network, state = load_checkpoint(mixed_run / "checkpoints/round-002")
+    nested = nest(architecture, network, state["weak_plan"])
+    assert nested.architecture.sha256 == last["weak"]["student"]["architecture_sha256"]
+    for name in ("student.weak.onnx", "student.weak.int8.onnx"):
+        _, card = load_model(mixed_run / name)
+        assert card.architecture_sha256 == last["weak"]["student"]["architecture_sha256"]
+        assert name in json.loads((mixed_run / "summary.json").read_text())["sha256"]
+
+
 @pytest.mark.slow
 def test_a_network_of_pictures_runs_like_any_other(tiny: Tiny, tmp_path: Path) -> None:
     request = [*TINY, "system=mobilenet", "strategy.num_rounds=1", f"cache_dir={tiny.cache_dir}"]
@@ -128,12 +168,50 @@ def test_a_network_of_pictures_runs_like_any_other(tiny: Tiny, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_ray_and_one_process_give_the_same_weights(tiny: Tiny, inprocess_run: Path, tmp_path: Path) -> None:
-    run_experiment(replace(tiny.experiment, grid=replace(tiny.experiment.grid, kind="ray")), tmp_path, TINY)
-    ours = [r["student"]["weights_sha256"] for r in read_rounds(inprocess_run)]
-    rays = [r["student"]["weights_sha256"] for r in read_rounds(tmp_path)]
-    assert rays == ours
-    assert len(set(ours)) == 2
+@pytest.mark.parametrize("fleet", ["uniform", "mixed"])
+def test_ray_and_one_process_give_the_same_weights(
+    fleet: str, tiny: Tiny, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    done: Path = request.getfixturevalue("inprocess_run" if fleet == "uniform" else "mixed_run")
+    experiment = replace(
+        tiny.experiment,
+        grid=replace(tiny.experiment.grid, kind="ray"),
+        fleet=replace(tiny.experiment.fleet, kind=fleet),
+    )
+    run_experiment(experiment, tmp_path, TINY)
+    for part in ("student", "weak") if fleet == "mixed" else ("student",):
+        ours = [r[part]["weights_sha256"] for r in read_rounds(done)]
+        rays = [r[part]["weights_sha256"] for r in read_rounds(tmp_path)]
+        assert rays == ours
+        assert len(set(ours)) == 2
+
+
+@pytest.mark.slow
+def test_a_client_app_keeps_the_two_widths_of_a_round_and_no_more(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide, built = first_task(tiny), []
+    network = tiny.prepared.student.build(1)
+    narrow = []
+    for count in (8, 16):
+        nested = nest(tiny.prepared.student, network, {"blocks.0.expand": list(range(count))})
+        state = wide.state[nested.positions]
+        narrow.append(replace(wide, architecture=nested.architecture, state=state, schema=nested.schema))
+    build_any = Architecture.build_any
+
+    def counted(self: Architecture, *args: Any) -> Any:
+        built.append(self.sha256)
+        return build_any(self, *args)
+
+    monkeypatch.setattr(Architecture, "build_any", counted)
+    grid = InProcessGrid(make_client_app(tiny.setup()), 3)
+    for task in (wide, narrow[0], wide, narrow[0], narrow[1], narrow[0], wide):
+        arrays, config = task_records(task)
+        content = RecordDict({"arrays": arrays, "config": config, "client": client_record(0.01)})
+        message = Message(content, dst_node_id=node_of(0), message_type=MessageType.TRAIN)
+        assert not next(iter(grid.send_and_receive([message]))).has_error()
+    digests = [task.architecture.sha256 for task in (wide, *narrow)]
+    assert built == [*digests, digests[0]]  # only the one that was longest unused had to be built again
 
 
 def first_task(tiny: Tiny) -> RoundTask:

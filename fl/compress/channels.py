@@ -54,10 +54,10 @@ def trace(network: nn.Module, image_size: int = TRACE_SIZE) -> Any:
     Weights, buffers and modes are left as they were.
     """
     video = network.get_submodule("video")
-    device = next(video.parameters()).device
+    like = next(video.parameters())
     with _frozen_mode(video), torch.enable_grad():
         return tp.DependencyGraph().build_dependency(
-            video, example_inputs=torch.zeros(1, 3, image_size, image_size, device=device), verbose=False
+            video, example_inputs=like.new_zeros(1, 3, image_size, image_size), verbose=False
         )
 
 

@@ -35,11 +35,6 @@ def prunable_groups(
     return tuple(groups)
 
 
-def channel_groups(network: nn.Module, image_size: int = TRACE_SIZE) -> tuple[ChannelGroup, ...]:
-    """The groups of a network's video encoder, in the order of its modules."""
-    return prunable_groups(network, "backbone", image_size)
-
-
 def taylor_importance(
     network: nn.Module, image_size: int = TRACE_SIZE, targets: str = "backbone"
 ) -> FloatVector:

@@ -19,7 +19,13 @@ from fl.settings.data import (
     TableSettings,
 )
 from fl.settings.experiment import Experiment
-from fl.settings.federation import CompressSettings, GridSettings, LatencySettings, StrategySettings
+from fl.settings.federation import (
+    CompressSettings,
+    FleetSettings,
+    GridSettings,
+    LatencySettings,
+    StrategySettings,
+)
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, section, setting
 from fl.settings.training import DistillSettings, SystemSettings, TeacherSettings, WarmupSettings
 
@@ -36,6 +42,7 @@ __all__ = [
     "Experiment",
     "FaceSettings",
     "FaceforensicsSettings",
+    "FleetSettings",
     "FolderSettings",
     "GridSettings",
     "ImagesSettings",

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from fl.settings.data import AugmentSettings, DataSettings, PartitionSettings, SplitSettings
-from fl.settings.federation import CompressSettings, GridSettings, LatencySettings, StrategySettings
+from fl.settings.federation import (
+    CompressSettings,
+    FleetSettings,
+    GridSettings,
+    LatencySettings,
+    StrategySettings,
+)
 from fl.settings.limits import NOT_NEGATIVE, section, setting
 from fl.settings.training import DistillSettings, SystemSettings, TeacherSettings, WarmupSettings
 
@@ -26,5 +32,6 @@ class Experiment:
     distill: DistillSettings = section(DistillSettings)
     compress: CompressSettings = section(CompressSettings)
     strategy: StrategySettings = section(StrategySettings)
+    fleet: FleetSettings = section(FleetSettings)
     grid: GridSettings = section(GridSettings)
     latency: LatencySettings = section(LatencySettings)

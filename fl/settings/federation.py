@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fl.devices import PROFILES
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, setting
 
 
@@ -88,6 +89,25 @@ class StrategySettings:
         0.05, Limit(low=0, high=1, high_open=True), doc="simulated: sampled clients that never answer"
     )
     round_timeout_s: float = setting(600.0, POSITIVE, doc="a round closes after this time, s")
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """Which width of the student each device trains; clients have the devices of `fl.devices` in turn."""
+
+    kind: str = setting(
+        "uniform",
+        Limit(choices=("uniform", "mixed")),
+        doc="mixed: weak devices train a narrower student, nested in the others' (HeteroFL)",
+    )
+    weak_devices: tuple[str, ...] = setting(
+        ("camera",), Limit(choices=tuple(sorted(PROFILES))), doc="devices that are weak in a mixed fleet"
+    )
+    weak_ratio: float = setting(
+        0.5,
+        Limit(low=0, low_open=True, high=1, high_open=True),
+        doc="share of each layer's channels that they do without; compress.round_to and its floors hold",
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from sim.record import SUMMARY_FILE, read_rounds
 from sim.report.scatter import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, draw_points, place_labels
-from sim.report.table import ModelRow, pruned_rounds, rows_of_run
+from sim.report.table import WEAK, ModelRow, pruned_rounds, rows_of_run
 from sim.round_record import RoundRecord
 
 DPI = 150
@@ -96,6 +96,7 @@ def _detection(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
     ):
         _line(axes, rounds, ("global", key), f"{name}, float", colour, marker)
         _line(axes, rounds, ("onnx", "int8", key), f"{name}, INT8", colour, marker, "--")
+    _line(axes, rounds, ("weak", "global", "auc"), "AUC, weak", PURPLE, "v")
 
 
 def _eps(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
@@ -109,6 +110,7 @@ def _eps(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
         axes.vlines(numbers, low, high, color=BLUE, alpha=0.4, linewidth=1)
     _line(axes, rounds, ("eps", "mean"), "float", BLUE, "o")
     _line(axes, rounds, ("onnx", "int8", "eps"), "INT8", RED, "D", "--")
+    _line(axes, rounds, ("weak", "eps", "mean"), "weak", PURPLE, "v")
     _line(axes, rounds, ("eps", "shuffled"), "shuffled baseline", GREY, "x", "-.")
 
 
@@ -189,7 +191,7 @@ def _eps_figure(rows: Sequence[ModelRow], footer: str) -> Figure:
     axes.set_title("EPS against latency, test split (the teacher's is 1 by definition)")
     axes.set_ylabel("EPS, -0.5 to 1")
     marks = draw_points(axes, rows, [row.eps for row in rows], "EPS {:.2f}")
-    baselines = [row.eps_shuffled for row in rows if row.eps_shuffled is not None]
+    baselines = [row.eps_shuffled for row in rows if row.eps_shuffled is not None and row.name != WEAK]
     if baselines:
         axes.axhline(baselines[-1], color=GREY, linestyle="-.", linewidth=1, label="shuffled baseline")
         marks.segments.append(((axes.get_xlim()[0], baselines[-1]), (axes.get_xlim()[1], baselines[-1])))

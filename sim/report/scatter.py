@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 from sim.report.table import TEACHER, ModelRow, three_digits
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+SKY = "#56B4E9"
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
 POINT_RADIUS = 7.0
@@ -58,7 +59,7 @@ def draw_points(axes: Axes, rows: Sequence[ModelRow], heights: Sequence[float | 
     axes.plot(*zip(*corners, strict=True), color=GREY, linewidth=1, label="Pareto frontier", zorder=1)
     segments = list(pairwise(corners))
     _set_scales(axes, [x for _, x, _ in measured], [y for _, _, y in measured])
-    students = iter(((BLUE, "o"), (GREEN, "^"), (RED, "D")))
+    students = iter(((BLUE, "o"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (SKY, "P")))
     for row, x, y in measured:
         colour, marker = (ORANGE, "s") if row.name == TEACHER else next(students)
         axes.hlines(y, x, row.latency_ms_p95 or x, color=colour, linewidth=1.5, zorder=2)

@@ -1,4 +1,4 @@
-"""The closing table of a run: teacher, dense student, pruned student and its INT8 form side by side."""
+"""The closing table of a run: teacher, students and INT8 forms side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sim.round_record import RoundRecord
+from sim.round_record import Measured, RoundRecord
 
 WIDTH = 100
 TEACHER = "teacher"
 DENSE = "dense student"
 PRUNED = "pruned student"
+WEAK = "weak student"
 HEADERS = (
     "network",
     "size\nMB",
@@ -33,7 +34,7 @@ class ModelRow:
     """One network on the test split; None where not measured.
 
     Attributes:
-        name: "teacher", "dense student", "pruned student", "dense INT8" or "pruned INT8".
+        name: "teacher", "dense student", "pruned student", "weak student", "dense INT8", ...
         size_bytes: of the ONNX file.
         num_parameters: weights, of the float network.
         macs: multiply-accumulates of one clip.
@@ -65,8 +66,8 @@ def rows_of_run(rounds: Sequence[RoundRecord], teacher: Mapping[str, Any]) -> li
     """The rows of the closing table.
 
     The dense student is that of the last round before any pruning; the others are of the last round.
-    Without pruning the last round's student is the dense one. Networks that were never measured are
-    left out.
+    Without pruning the last round's student is the dense one. The narrower student of a mixed fleet
+    comes last. Networks that were never measured are left out.
 
     Args:
         rounds: of the run, oldest first.
@@ -80,9 +81,10 @@ def rows_of_run(rounds: Sequence[RoundRecord], teacher: Mapping[str, Any]) -> li
         dense = [record for record in rounds if record["round_index"] < pruned[0]]
         rows += [_float_row(DENSE, record) for record in dense[-1:]]
     name = PRUNED if pruned else DENSE
-    rows.append(_float_row(name, rounds[-1]))
-    if rounds[-1]["onnx"] and rounds[-1]["onnx"]["int8"]:
-        rows.append(_int8_row(f"{name.removesuffix(' student')} INT8", rounds[-1]))
+    rows += _both_rows(name, rounds[-1])
+    weak = rounds[-1].get("weak")
+    if weak:
+        rows += _both_rows(WEAK, weak)
     return rows
 
 
@@ -164,7 +166,15 @@ def _teacher_row(rounds: Sequence[RoundRecord], teacher: Mapping[str, Any]) -> M
     )
 
 
-def _float_row(name: str, record: RoundRecord) -> ModelRow:
+def _both_rows(name: str, record: Measured) -> list[ModelRow]:
+    """A student of one round, and its INT8 form if it has one."""
+    rows = [_float_row(name, record)]
+    if record["onnx"] and record["onnx"]["int8"]:
+        rows.append(_int8_row(f"{name.removesuffix(' student')} INT8", record))
+    return rows
+
+
+def _float_row(name: str, record: Measured) -> ModelRow:
     """The float student of one round."""
     student, metrics, eps = record["student"], record["global"], record["eps"]
     onnx = record["onnx"]
@@ -185,7 +195,7 @@ def _float_row(name: str, record: RoundRecord) -> ModelRow:
     )
 
 
-def _int8_row(name: str, record: RoundRecord) -> ModelRow:
+def _int8_row(name: str, record: Measured) -> ModelRow:
     """The INT8 student of one round, which must have one."""
     student, onnx = record["student"], record["onnx"]
     graph: Mapping[str, Any] = (onnx["int8"] if onnx else None) or {}
@@ -204,7 +214,7 @@ def _int8_row(name: str, record: RoundRecord) -> ModelRow:
     )
 
 
-def _speedup(record: RoundRecord, graph: Mapping[str, Any] | None) -> float | None:
+def _speedup(record: Measured, graph: Mapping[str, Any] | None) -> float | None:
     """The teacher's median over that of ``graph``, of the same round."""
     teacher = record["onnx"]["teacher_latency_ms_p50"] if record["onnx"] else None
     own = graph.get("latency_ms_p50") if graph else None
