@@ -124,9 +124,7 @@ def _keep(exporter: Exporter, content: bytes, file: str, export: Export) -> Expo
     if tolerance is not None and (parity is None or not parity.worst <= tolerance):
         path.unlink(missing_ok=True)
         worst = "an unknown amount" if parity is None else f"{parity.worst:.2g}"
-        error = (
-            f"differs from PyTorch by {worst}, more than --tolerance {tolerance:g}: {file} was not written"
-        )
+        error = f"differs from PyTorch by {worst}, more than --tolerance {tolerance:g}: {file} not written"
         return replace(export, passed=False, error=error)
     partial = path.with_name(f".{file}.{os.getpid()}")
     try:
