@@ -62,6 +62,12 @@ def _predict(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _export(argv: Sequence[str]) -> int:
+    from sim.commands.export import main
+
+    return main(argv)
+
+
 def _audit(argv: Sequence[str]) -> int:
     from sim.commands.audit import main
 
@@ -95,6 +101,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "data": Command("check a corpus, build its stores, show its clips", _data),
         "models": Command("every network: parameters, MACs, bytes, input shapes", _models),
         "predict": Command("a verdict per video: fake, real or undecided", _predict),
+        "export": Command("a run's student for other runtimes: ONNX, ExecuTorch, TFLite", _export),
         "audit": Command("does a run's student hold what it should? exit code 1 if not", _audit),
         "reproduce": Command("a published table beside the same numbers measured here", _reproduce),
         "metrics": Command("all detection metrics of a table of predictions", _metrics),

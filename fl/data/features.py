@@ -27,8 +27,8 @@ _NUM_FFT = 512
 _LOW_HZ, _HIGH_HZ = 20.0, 8000.0
 _PRE_EMPHASIS = 0.97
 _POWER_FLOOR = 1e-8  # about the noise of 16-bit samples
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def num_steps(duration_s: float) -> int:
@@ -118,7 +118,7 @@ def normalise_frames(frames: "NDArray[np.uint8] | Tensor") -> "Tensor":
 
     pixels = torch.from_numpy(frames) if isinstance(frames, np.ndarray) else frames
     shape = (3, 1, 1)
-    scale = 1 / (255 * torch.tensor(_IMAGENET_STD, device=pixels.device)).view(shape)
-    shift = -(torch.tensor(_IMAGENET_MEAN) / torch.tensor(_IMAGENET_STD)).to(pixels.device).view(shape)
+    scale = 1 / (255 * torch.tensor(IMAGENET_STD, device=pixels.device)).view(shape)
+    shift = -(torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)).to(pixels.device).view(shape)
     channels_first = pixels.movedim(-1, -3).contiguous()  # as bytes: a quarter of the memory traffic
     return channels_first.to(torch.float32).mul_(scale).add_(shift)
