@@ -19,7 +19,7 @@ from fl.compress.export import load_template, save_model
 from fl.compress.qat import fine_tune
 from fl.compress.quantize import quantize_int8
 from fl.compress.sessions import run_session, session_feeds
-from fl.data.shards import ShardView, take
+from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import TeacherOutputs
 from fl.errors import RequestError
 from fl.metrics.cost import count_macs, count_parameters
@@ -56,7 +56,8 @@ def main(argv: Sequence[str]) -> int:
     from sim.report.compression import print_compression
     from sim.report.compression_figure import draw_compression
 
-    told = audit_compression(open_run(asked.run, asked.cache_dir), asked)
+    run = open_run(asked.run, asked.cache_dir)
+    told = audit_compression(run, run.stores(("public", "test")), asked)
     told = replace(told, figure=str(draw_compression(told, asked.run / "figures")))
     if asked.json:
         sys.stdout.write(json.dumps(asdict(told), indent=2, allow_nan=False) + "\n")
@@ -65,15 +66,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def audit_compression(run: FinishedRun, asked: Namespace) -> Compression:
+def audit_compression(run: FinishedRun, stores: Mapping[str, Shard], asked: Namespace) -> Compression:
     """Every network of the table, measured on the run's test split.
 
     Args:
         run: the run.
-        asked: ``ratios``, ``epochs``, ``qat``, ``targets``, ``round_to`` and ``ratio_of``.
+        stores: its clips, "public" and "test".
+        asked: ``ratios``, ``epochs``, ``variants``, ``qat``, ``targets``, ``round_to`` and ``ratio_of``.
     """
     _, _, dense_round = dense_student(run)
-    stores, progress = run.stores(("public", "test")), Progress()
+    progress = Progress()
     teacher_onnx = run.teacher_folder / "teacher.onnx"
     if not teacher_onnx.is_file():
         raise RequestError(f"the cache must hold {teacher_onnx}, but it does not exist; repeat the run")
@@ -94,7 +96,7 @@ def audit_compression(run: FinishedRun, asked: Namespace) -> Compression:
         with progress.stage("Graphs", total=len(candidates)) as advance:
             for candidate in candidates:
                 qat = asked.qat if candidate is candidates[-1] else 0
-                graphs.update(_export(workshop, candidate, calibration, qat, Path(folder)))
+                graphs.update(_export(workshop, candidate, calibration, asked.variants, qat, Path(folder)))
                 advance(1, candidate.name)
         rows = _measure(run, candidates, teacher_onnx, graphs, test, run.teacher_outputs(stores["test"]))
     return Compression(
@@ -111,7 +113,12 @@ def audit_compression(run: FinishedRun, asked: Namespace) -> Compression:
 
 
 def _export(
-    workshop: Workshop, candidate: Candidate, calibration: Calibration, qat_epochs: int, folder: Path
+    workshop: Workshop,
+    candidate: Candidate,
+    calibration: Calibration,
+    recipes: Sequence[str],
+    qat_epochs: int,
+    folder: Path,
 ) -> Iterator[tuple[tuple[str, str], Path]]:
     """(network, variant) -> file: float, and INT8 by each recipe; of the control only the float one."""
     name, stem = candidate.name, folder / f"{candidate.name}.onnx"
@@ -119,7 +126,7 @@ def _export(
     yield (name, FLOAT), float_onnx
     if name == TUNED:
         return
-    for recipe in RECIPES:
+    for recipe in recipes:
         destination = stem.with_suffix(f".{recipe}.onnx")
         yield (name, recipe), quantize_int8(float_onnx, destination, recipe, calibration)
     if qat_epochs:
@@ -231,5 +238,6 @@ def _parser() -> Parser:
     add("--targets", choices=("backbone", "all"), default="all", help="what is pruned (all)")
     add("--round-to", type=int, default=0, help="widths are multiples of this (the run's compress.round_to)")
     add("--epochs", type=int, default=4, help="of fine-tuning, of the dense control too; 0: none (4)")
+    add("--variants", nargs="+", choices=RECIPES, default=RECIPES, help="INT8 of each (all three)")
     add("--qat", type=int, default=2, metavar="EPOCHS", help="with rounding, of the last ratio; 0: none (2)")
     return parser

@@ -16,7 +16,7 @@ WIDTH = 100
 def print_compression(told: "Compression") -> None:
     """Print one row per network and variant, the aims, and where the figure is."""
     console = Console(width=WIDTH, file=sys.stdout)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for heading in ("network\n", "variant\n"):
         table.add_column(heading, no_wrap=True)
     headings = ("param.\nM", "MACs\nM", "size\nMB", "p50\nms", "x\nteacher", "x\ndense", "acc.\n%", "AUC\n")
@@ -31,7 +31,7 @@ def print_compression(told: "Compression") -> None:
             row.network if first else "",
             row.variant,
             f"{row.num_parameters / 1e6:.2f}" if first else "",
-            f"{row.macs / 1e6:,.1f}" if first else "",
+            f"{row.macs / 1e6:,.0f}" if first else "",
             f"{row.size_bytes / 1e6:.2f}",
             f"{row.latency_ms_p50:.2f}",
             f"{row.speedup_teacher:.1f}",
