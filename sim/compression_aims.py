@@ -18,7 +18,7 @@ class Row:
 
     Attributes:
         network: "teacher", "dense", "dense, tuned" (the control) or "pruned 35 %".
-        variant: "float", "dynamic", "static", "mixed" or "qat".
+        variant: "float", "dynamic", "static", "mixed", "weight-only" or "qat".
         ratio: share that was pruned; 0 for the others.
         num_parameters: of the network.
         macs: of one clip.

@@ -30,14 +30,14 @@ from fl.seeds import derive, generator
 from models.architecture import Architecture
 from server.evaluate import inputs_of
 from sim.commands.arguments import Parser, run_parser
-from sim.commands.audit_quantization import MIN_TIMED_RUNS, calibration_clips
+from sim.commands.audit_quantization import MIN_TIMED_RUNS, RECIPES, calibration_clips
 from sim.compression import Candidate, Workshop, dense_student, make_candidates, teacher_answers
 from sim.compression_aims import DENSE, FLOAT, TEACHER, TUNED, Compression, Row, judge
 from sim.finished import FinishedRun, open_run
 from sim.progress import Progress
 
 RATIOS = (0.25, 0.35, 0.5, 0.65, 0.75)
-RECIPES = ("dynamic", "static", "mixed")
+VARIANTS = ("dynamic", "static", "mixed", "weight-only")
 QAT = "qat"
 
 
@@ -116,7 +116,7 @@ def _export(
     workshop: Workshop,
     candidate: Candidate,
     calibration: Calibration,
-    recipes: Sequence[str],
+    variants: Sequence[str],
     qat_epochs: int,
     folder: Path,
 ) -> Iterator[tuple[tuple[str, str], Path]]:
@@ -126,9 +126,10 @@ def _export(
     yield (name, FLOAT), float_onnx
     if name == TUNED:
         return
-    for recipe in recipes:
-        destination = stem.with_suffix(f".{recipe}.onnx")
-        yield (name, recipe), quantize_int8(float_onnx, destination, recipe, calibration)
+    for variant in variants:
+        recipe, method = RECIPES[variant]
+        destination = stem.with_suffix(f".{variant}.onnx")
+        yield (name, variant), quantize_int8(float_onnx, destination, recipe, calibration, method)
     if qat_epochs:
         settings = workshop.run.experiment.distill
         network = fine_tune(
@@ -238,6 +239,6 @@ def _parser() -> Parser:
     add("--targets", choices=("backbone", "all"), default="all", help="what is pruned (all)")
     add("--round-to", type=int, default=0, help="widths are multiples of this (the run's compress.round_to)")
     add("--epochs", type=int, default=4, help="of fine-tuning, of the dense control too; 0: none (4)")
-    add("--variants", nargs="+", choices=RECIPES, default=RECIPES, help="INT8 of each (all three)")
+    add("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="INT8 of each (all)")
     add("--qat", type=int, default=2, metavar="EPOCHS", help="with rounding, of the last ratio; 0: none (2)")
     return parser

@@ -1,6 +1,7 @@
 """The figure of `python -m sim audit compression`: accuracy and EPS over latency."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,10 +10,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sim.compression_aims import MIN_EPS, TEACHER, Compression, Row, name_of
-from sim.report.scatter import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Marks, pareto, place_labels, set_scales
+from sim.report.scatter import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    Marks,
+    pareto,
+    place_labels,
+    set_scales,
+    staircase,
+)
 
-PALE = "#BBBBBB"
-"""Of networks that another beats in both."""
+BLACK, PALE = "#000000", "#BBBBBB"
+"""Pale is for networks that another beats in both."""
 
 LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -20,6 +33,7 @@ LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "dynamic": (RED, "D"),
         "static": (GREEN, "^"),
         "mixed": (PURPLE, "v"),
+        "weight-only": (BLACK, "P"),
         "qat": (ORANGE, "s"),
     }
 )
@@ -68,13 +82,17 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], heights: Sequence[float | None]
     if not measured:
         return Marks([], [])
     frontier = pareto([(x, y) for _, x, y in measured])
-    axes.plot(*zip(*frontier, strict=True), color=GREY, linewidth=1, zorder=1)
+    corners = staircase(frontier)
+    axes.plot(*zip(*corners, strict=True), color=GREY, linewidth=1, zorder=1)
     set_scales(axes, [x for _, x, _ in measured], [y for _, _, y in measured])
     labels = []
+    segments = list(pairwise(corners))
     for row, x, y in measured:
         best = (x, y) in frontier
         colour, marker = LOOKS[row.variant]
         axes.scatter([x], [y], s=45, color=colour if best else PALE, marker=marker, zorder=3 if best else 2)
         if best or row.network == TEACHER:
             labels.append((name_of(row), x, y))
-    return Marks(labels, [])
+        else:
+            segments.append(((x, y), (x, y)))
+    return Marks(labels, segments)

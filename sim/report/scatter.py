@@ -54,7 +54,7 @@ def draw_points(axes: Axes, rows: Sequence[ModelRow], heights: Sequence[float | 
     ]
     if not measured:
         return Marks([], [])
-    corners = _steps(pareto([(x, y) for _, x, y in measured]))
+    corners = staircase(pareto([(x, y) for _, x, y in measured]))
     axes.plot(*zip(*corners, strict=True), color=GREY, linewidth=1, label="Pareto frontier", zorder=1)
     segments = list(pairwise(corners))
     set_scales(axes, [x for _, x, _ in measured], [y for _, _, y in measured])
@@ -140,7 +140,7 @@ def set_scales(axes: Axes, latencies: Sequence[float], heights: Sequence[float])
     axes.set_ylim(min(heights) - room, max(heights) + room)
 
 
-def _steps(frontier: Sequence[Point]) -> list[Point]:
+def staircase(frontier: Sequence[Point]) -> list[Point]:
     """The corners of a staircase through the points, level after each."""
     corners = list(frontier[:1])
     for x, y in frontier[1:]:
