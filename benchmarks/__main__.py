@@ -12,7 +12,7 @@ from sim.__main__ import set_quiet
 def main() -> None:
     """Measure, print, and write benchmarks/results.json."""
     set_quiet()
-    from benchmarks import augmentation
+    from benchmarks import augmentation, lite0
     from benchmarks.simulator import measure
     from sim import checks
     from sim.config import build, compose
@@ -28,10 +28,13 @@ def main() -> None:
     print(f"  start-up of Ray and its workers {ratios.ray_start_s:6.2f} s   (apart)")
     comparison = augmentation.measure()
     print("\n".join(augmentation.describe(comparison)))
+    lite = lite0.measure(checks.cache_dir(build(compose([]))))
+    print("\n".join(lite0.describe(lite)))
     told = {
         "reading": asdict(told_of_reading),
         "simulator": asdict(ratios),
         "augmentation": asdict(comparison),
+        "lite0": asdict(lite),
         "hardware": hardware(),
         "versions": versions(),
         **commit(),

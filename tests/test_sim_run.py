@@ -197,13 +197,13 @@ def test_a_client_app_keeps_the_two_widths_of_a_round_and_no_more(
         nested = nest(tiny.prepared.student, network, {"blocks.0.expand": list(range(count))})
         state = wide.state[nested.positions]
         narrow.append(replace(wide, architecture=nested.architecture, state=state, schema=nested.schema))
-    build_any = Architecture.build_any
+    build = Architecture.build
 
     def counted(self: Architecture, *args: Any) -> Any:
         built.append(self.sha256)
-        return build_any(self, *args)
+        return build(self, *args)
 
-    monkeypatch.setattr(Architecture, "build_any", counted)
+    monkeypatch.setattr(Architecture, "build", counted)
     grid = InProcessGrid(make_client_app(tiny.setup()), 3)
     for task in (wide, narrow[0], wide, narrow[0], narrow[1], narrow[0], wide):
         arrays, config = task_records(task)

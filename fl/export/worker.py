@@ -44,7 +44,7 @@ class Deployed(nn.Module):
 def main(name: str) -> None:
     """Convert to ``name``, "executorch" or "tflite", and write what the module says."""
     torch.set_num_threads(1)
-    network = Architecture.from_json(Path("architecture.json").read_text()).build_any()
+    network = Architecture.from_json(Path("architecture.json").read_text()).build()
     safetensors.torch.load_model(network, "weights.safetensors")
     deployed = Deployed(network.eval().requires_grad_(False)).eval()
     stored = safetensors.torch.load_file("inputs.safetensors")

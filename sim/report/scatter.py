@@ -55,10 +55,10 @@ def draw_points(axes: Axes, rows: Sequence[ModelRow], heights: Sequence[float | 
     ]
     if not measured:
         return Marks([], [])
-    corners = _steps(pareto([(x, y) for _, x, y in measured]))
+    corners = staircase(pareto([(x, y) for _, x, y in measured]))
     axes.plot(*zip(*corners, strict=True), color=GREY, linewidth=1, label="Pareto frontier", zorder=1)
     segments = list(pairwise(corners))
-    _set_scales(axes, [x for _, x, _ in measured], [y for _, _, y in measured])
+    set_scales(axes, [x for _, x, _ in measured], [y for _, _, y in measured])
     students = iter(((BLUE, "o"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (SKY, "P")))
     for row, x, y in measured:
         colour, marker = (ORANGE, "s") if row.name == TEACHER else next(students)
@@ -130,7 +130,7 @@ def place_labels(figure: Figure, axes: Axes, marks: Marks) -> list[Annotation]:
     return placed
 
 
-def _set_scales(axes: Axes, latencies: Sequence[float], heights: Sequence[float]) -> None:
+def set_scales(axes: Axes, latencies: Sequence[float], heights: Sequence[float]) -> None:
     """A log x axis with ticks at 1, 2 and 5, and room for labels on all sides."""
     axes.set_xscale("log")
     axes.set_xlim(min(latencies) / 2, max(latencies) * 2)
@@ -141,7 +141,7 @@ def _set_scales(axes: Axes, latencies: Sequence[float], heights: Sequence[float]
     axes.set_ylim(min(heights) - room, max(heights) + room)
 
 
-def _steps(frontier: Sequence[Point]) -> list[Point]:
+def staircase(frontier: Sequence[Point]) -> list[Point]:
     """The corners of a staircase through the points, level after each."""
     corners = list(frontier[:1])
     for x, y in frontier[1:]:
