@@ -53,10 +53,17 @@ def audited_scores(
     return audit_quantization(run, splits, Namespace(**{**usual, **asked}))
 
 
+@pytest.fixture(scope="module")
+def full(run: FinishedRun, trained: Trained) -> tuple[Audit, dict[str, np.ndarray]]:
+    """With more than one variant, and the sweep of the layers."""
+    return audited_scores(run, trained, variants=["dynamic", "weight_only"], one_class=True, layers=True)
+
+
+@pytest.mark.slow
 def test_every_variant_is_held_against_the_float_one(
-    run: FinishedRun, trained: Trained, capsys: pytest.CaptureFixture[str]
+    full: tuple[Audit, dict[str, np.ndarray]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    audit = audited(run, trained, variants=["dynamic", "weight_only"], one_class=True, layers=True)
+    audit, _ = full
     rows = {variant.name: variant for variant in audit.variants}
     assert list(rows) == ["float", "shipped", "dynamic", "weight_only", "one_class"]
     assert audit.passed
@@ -87,10 +94,14 @@ def test_every_variant_is_held_against_the_float_one(
     assert changes == sorted(changes, reverse=True)
 
 
-def test_thresholds_come_from_the_validation_split_alone(run: FinishedRun, trained: Trained) -> None:
+@pytest.mark.slow
+def test_thresholds_come_from_the_validation_split_alone(
+    full: tuple[Audit, dict[str, np.ndarray]], run: FinishedRun, trained: Trained
+) -> None:
     """With the test labels turned round every threshold stays, and every verdict turns."""
     turned = 1 - trained.store.labels
-    audits = [audited_scores(run, trained, labels, one_class=True)[0] for labels in (None, turned)]
+    judged = audited_scores(run, trained, turned, variants=["dynamic", "weight_only"], one_class=True)[0]
+    audits = [full[0], judged]
     for before, after in zip(*(audit.variants for audit in audits), strict=True):
         assert [found.rule for found in before.thresholds] == ["f1", "youden", "fpr"]
         for first, second in zip(before.thresholds, after.thresholds, strict=True):
@@ -110,8 +121,11 @@ def test_thresholds_come_from_the_validation_split_alone(run: FinishedRun, train
     assert shrunk.after.accuracy == 1
 
 
-def test_the_picture_shows_every_variant(run: FinishedRun, trained: Trained, tmp_path: Path) -> None:
-    audit, scores = audited_scores(run, trained, variants=["dynamic", "weight_only"], one_class=True)
+@pytest.mark.slow
+def test_the_picture_shows_every_variant(
+    full: tuple[Audit, dict[str, np.ndarray]], trained: Trained, tmp_path: Path
+) -> None:
+    audit, scores = full
     assert list(scores) == [variant.name for variant in audit.variants]
     files = draw_quantization(audit, trained.store.labels, scores, tmp_path / "figures")
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [

@@ -18,9 +18,6 @@ from sim.progress import Advance
 from sim.report.face_track import FoundFaces, find_faces, steady_track, upright_pictures
 from sim.report.labels import Labels
 
-MODULE = __name__
-"""What a `fl.data.processes.Worker` runs that writes annotated videos."""
-
 MAX_GAP_S = 0.6
 """A face that is lost for no longer than this keeps its box."""
 

@@ -59,7 +59,7 @@ PARTS: Sequence[tuple[str, Sequence[tuple[str, Value, Style]]]] = (
         ),
     ),
     (
-        "error rates",
+        "false and true positive rate",
         (
             (f"false positives, {KEPT}", _point("before", "false_positive_rate"), (BLUE, "o", "-")),
             (f"false positives, {RETUNED}", _point("after", "false_positive_rate"), (GREEN, "^", "--")),
