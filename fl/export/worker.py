@@ -78,14 +78,14 @@ def to_executorch(deployed: nn.Module, example: Sequence[Tensor]) -> tuple[dict[
         delegate = "none"
         lowered = to_edge_transform_and_lower(exported).to_executorch()
     EXPORTED.write_bytes(lowered.buffer)
-    content = EXPORTED.read_bytes()  # loaded by its path, some programs (EfficientNet-Lite0) crash when run
-    method = Runtime.get().load_program(content).load_method("forward")
+    # Loaded by its path, or let go while its method is used, a program may crash (EfficientNet-Lite0 does).
+    loaded = Runtime.get().load_program(EXPORTED.read_bytes())
     num_delegates = sum(
         "call_delegate" in str(node.target) for node in lowered.exported_program().graph.nodes
     )
 
     def answer(inputs: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        logits, explanation = method.execute(list(inputs))
+        logits, explanation = loaded.load_method("forward").execute(list(inputs))
         return logits.numpy().copy(), explanation.numpy().copy()
 
     num_delegates = sum(
