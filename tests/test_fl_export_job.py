@@ -86,6 +86,12 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
         run_logged(["sleep", "60"], tmp_path, log, 0.2, "sleeping")
 
 
+def test_what_crashes_is_named_by_its_signal(tmp_path: Path) -> None:
+    script = "import os; print('working', flush=True); os.abort()"
+    with pytest.raises(RunError, match=r"^it failed: killed by SIGABRT; log: "):
+        run_logged([sys.executable, "-c", script], tmp_path, tmp_path / "log", 60.0, "it")
+
+
 def test_what_cannot_be_started_leaves_no_log(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         run_logged(["/no/such/program"], tmp_path, tmp_path / "log", 1.0, "nothing")
@@ -107,6 +113,7 @@ def test_another_environment_sees_no_packages_of_ours(
         ("", ""),
         ("Traceback (most recent call last):\n  File x\n    y()\nValueError: no\n\n", "ValueError: no"),
         ("error: no solution\n  cause: dns\n-----\n", "error: no solution"),
+        ("ValueError: no op\nRegistration failed.\n", "ValueError: no op"),
         ("x" * 300, "x" * 200),
     ],
 )

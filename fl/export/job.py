@@ -6,7 +6,9 @@ ours, write to standard error, or crash.
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,7 @@ DEFAULT_TIME_LIMIT_S = 1800.0
 """Of one conversion; PIN-Lite with 80 audio steps takes two minutes of two busy cores."""
 
 _WORKER = Path(__file__).with_name("worker.py")
+_NAMED = re.compile(r"[\w.]*(Error|Exception|error): ")
 _FRAMES = ("Traceback ", "  ", "File ", "^")
 
 
@@ -82,7 +85,13 @@ def converted(
         stored = {key: tensor.contiguous() for key, tensor in inputs.items()}
         safetensors.torch.save_file(stored, folder / "inputs.safetensors")
         told_file, exported = folder / "result.json", folder / "exported"
-        run_logged([str(python), _WORKER.name, name], folder, log, time_limit_s, f"the export to {name}")
+        run_logged(
+            [str(python), "-X", "faulthandler", _WORKER.name, name],
+            folder,
+            log,
+            time_limit_s,
+            f"the export to {name}",
+        )
         outputs = safetensors.numpy.load_file(folder / "outputs.safetensors")
         told: dict[str, Any] = json.loads(told_file.read_text())
         yield Conversion(exported, outputs["logits"], outputs["explanation"], told)
@@ -139,12 +148,16 @@ def run_logged(
     if code is None:
         raise RunError(f"{what} took longer than {time_limit_s:g} s and was ended; log: {log}")
     said = last_line(log.read_text(errors="replace")) or f"exit code {code}"
+    if code < 0:
+        said = f"killed by {signal.Signals(-code).name}"
     raise RunError(f"{what} failed: {said}; log: {log}")
 
 
 def last_line(text: str) -> str:
-    """The last line that says something: no frame of a traceback, no rule, at most 200 characters."""
-    for line in reversed(text.splitlines()):
-        if line.strip(" \t-=^~") and not line.startswith(_FRAMES):
-            return line.strip()[:200]
-    return ""
+    """What a failed program said last, at most 200 characters.
+
+    The last line that names an error or exception; else the last that is no frame and no rule.
+    """
+    lines = [line for line in text.splitlines() if line.strip(" \t-=^~") and not line.startswith(_FRAMES)]
+    named = [line for line in lines if _NAMED.match(line)]
+    return (named or lines or [""])[-1].strip()[:200]
