@@ -153,7 +153,8 @@ def _pick(which: str, row: Row | None, what: str, least: float, factor: Callable
     text = f"{which} pruned INT8 with EPS >= {MIN_EPS:.2f}: {what}"
     if row is None:
         return Aim(text, "no such row", None)
-    return Aim(text, f"{name_of(row)}: {factor(row):.1f}x", factor(row) >= least)
+    kept = "" if row.accuracy is None else f" at {100 * row.accuracy:.1f} % accuracy"
+    return Aim(text, f"{name_of(row)}: {factor(row):.1f}x{kept}", factor(row) >= least)
 
 
 def _smaller(row: Row, dense: Row) -> float:

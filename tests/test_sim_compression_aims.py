@@ -53,9 +53,9 @@ def test_each_aim_names_its_row_and_what_it_reached() -> None:
     assert (of_dense.told, of_dense.met) == ("-0.5 points", True)
     assert of_control.text.endswith("within 1 point of dense, tuned")
     assert (of_control.told, of_control.met) == ("-1.5 points", False)
-    assert (twice.told, twice.met) == ("pruned 75 % dynamic: 2.5x", True)
-    assert (twenty.told, twenty.met) == ("pruned 75 % dynamic: 19.9x", False)
-    assert (fifth.told, fifth.met) == ("pruned 35 % static: 5.3x", True)
+    assert (twice.told, twice.met) == ("pruned 75 % dynamic: 2.5x at 95.0 % accuracy", True)
+    assert (twenty.told, twenty.met) == ("pruned 75 % dynamic: 19.9x at 95.0 % accuracy", False)
+    assert (fifth.told, fifth.met) == ("pruned 35 % static: 5.3x at 95.0 % accuracy", True)
 
 
 def test_a_student_that_explains_itself_otherwise_does_not_count() -> None:
