@@ -101,6 +101,25 @@ def decide(
     return Decision(fair.mean, ids, tuple(ids[index] for index in fair.clipped))
 
 
+def check_reachable(
+    settings: CompressSettings, architecture: Architecture, inputs: Inputs, cache_dir: Path
+) -> None:
+    """Refuse a ratio that the floors do not allow, before anything was trained for it.
+
+    How far the floors let a network shrink does not depend on the votes. Latency is only known when it
+    is measured, after the votes.
+
+    Raises:
+        RequestError: with the highest ratio.
+    """
+    if not settings.prune_rounds or settings.ratio_of == "latency":
+        return
+    network, image_size = architecture.build(), inputs[0].shape[-1]
+    groups = prunable_groups(network, settings.targets, image_size)
+    votes = np.ones(sum(group.num_channels for group in groups), np.float32)
+    choose_plan(settings, architecture, network, groups, votes, settings.prune_ratio, inputs, cache_dir)
+
+
 def choose_plan(
     settings: CompressSettings,
     architecture: Architecture,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fl.compress.sessions import inputs_like
 from fl.data.partition import PartitionSkew, divergences, partition_clips, partition_skew
-from fl.data.shards import Shard
+from fl.data.shards import Shard, take
 from fl.data.splits import SPLITS
 from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
@@ -15,6 +16,7 @@ from fl.errors import RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
 from models.names import hears
+from server.pruning import check_reachable
 from sim.corpus import build_store, read_clips
 from sim.progress import Progress
 
@@ -53,6 +55,8 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     stores: dict[str, Shard] = {
         split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS
     }
+    student = architecture_of(experiment.system.student, experiment)
+    check_reachable(experiment.compress, student, inputs_like(take(stores["test"])), cache_dir)
     partition = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
     check_something_is_left(stores["clients"], partition.lacks)
     skew = partition_skew(stores["clients"].clips, partition)
@@ -72,7 +76,6 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
         )
     progress.line(f"Teacher {teacher.digest[:8]}: validation AUC {teacher.validation_auc:.3f}")
     outputs = cache_outputs(teacher, stores, partition.lacks, experiment, progress)
-    student = architecture_of(experiment.system.student, experiment)
     return Prepared(stores, teacher, outputs, partition.rows, partition.lacks, skew, student)
 
 

@@ -15,7 +15,7 @@ from fl.metrics.cost import example_inputs
 from fl.settings import CompressSettings
 from fl.task import LOSS_KEYS, ClientReport
 from models.architecture import Architecture
-from server.pruning import choose_plan, clients_vote, decide, scheduled_ratio
+from server.pruning import check_reachable, choose_plan, clients_vote, decide, scheduled_ratio
 from server.strategy import weighted_mean
 
 LITE = Architecture("pin_lite", {"num_frames": 2, "num_mfcc": 13})
@@ -77,6 +77,16 @@ def test_a_target_beyond_the_floors_is_refused(tmp_path: Path) -> None:
     settings = replace(DEFAULTS, ratio_of="parameters", targets="attention")
     with pytest.raises(RequestError, match=r"prune_ratio must be at most 0\.\d+ with compress\.ratio_of=par"):
         pruned_by(settings, 0.5, tmp_path)
+
+
+@pytest.mark.parametrize("ratio_of", ["channels", "parameters", "macs"])
+def test_what_the_floors_forbid_is_refused_before_training(ratio_of: str, tmp_path: Path) -> None:
+    within = replace(DEFAULTS, ratio_of=ratio_of, prune_ratio=0.1)
+    beyond = replace(DEFAULTS, ratio_of=ratio_of, prune_ratio=0.95)
+    check_reachable(within, LITE, INPUTS, tmp_path)
+    check_reachable(replace(beyond, prune_rounds=()), LITE, INPUTS, tmp_path)
+    with pytest.raises(RequestError, match=r"compress.prune_ratio must be at most 0\.\d+ .*got 0.95"):
+        check_reachable(beyond, LITE, INPUTS, tmp_path)
 
 
 def test_bisection_finds_the_step_of_a_staircase() -> None:
