@@ -29,10 +29,10 @@ from fl.metrics.latency import open_session, time_interleaved
 from fl.seeds import derive, generator
 from models.architecture import Architecture
 from server.evaluate import calibration_clips, inputs_of
+from sim.audits.candidates import Candidate, Workshop, dense_student, make_candidates, teacher_answers
+from sim.audits.compression_aims import DENSE, FLOAT, TEACHER, TUNED, Compression, Row, judge
 from sim.audits.variants import RECIPES
 from sim.commands.arguments import Parser, run_parser
-from sim.compression import Candidate, Workshop, dense_student, make_candidates, teacher_answers
-from sim.compression_aims import DENSE, FLOAT, TEACHER, TUNED, Compression, Row, judge
 from sim.finished import FinishedRun, open_run
 from sim.progress import Progress
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from sim.compression_aims import Aim, Compression
+    from sim.audits.compression_aims import Aim, Compression
 
 WIDTH = 100
 

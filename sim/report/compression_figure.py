@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sim.compression_aims import MIN_EPS, TEACHER, Compression, Row, name_of
+from sim.audits.compression_aims import MIN_EPS, TEACHER, Compression, Row, name_of
 from sim.report.scatter import (
     BLUE,
     GREEN,

@@ -27,7 +27,7 @@ from models.pin import PinDetector
 from server.checkpoint import load_checkpoint
 from server.evaluate import inputs_of
 from server.pruning import choose_plan
-from sim.compression_aims import DENSE, TUNED
+from sim.audits.compression_aims import DENSE, TUNED
 from sim.finished import FinishedRun
 from sim.record import read_rounds
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sim.compression_aims import Aim, Row, judge
+from sim.audits.compression_aims import Aim, Row, judge
 
 DENSE = Row("dense", "float", 0.0, 100, 10, 1000, 2.0, 2.1, 8.0, 1.0, 0.950, 0.97, 0.8, 0.7, 0)
 ROWS = [

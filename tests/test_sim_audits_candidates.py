@@ -21,8 +21,8 @@ from fl.state import flatten
 from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
 from sim.__main__ import main
+from sim.audits.candidates import Workshop, dense_student, make_candidates, teacher_answers
 from sim.commands.audit_compression import audit_compression
-from sim.compression import Workshop, dense_student, make_candidates, teacher_answers
 from sim.finished import FinishedRun
 from sim.record import append_round
 from sim.report.compression import print_compression
