@@ -11,6 +11,7 @@ import safetensors.torch
 from torch import nn
 
 from models.architecture import Architecture
+from models.zoo import Detector
 
 
 def save_checkpoint(
@@ -40,7 +41,7 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(folder: Path) -> tuple[Architecture, nn.Module, dict[str, Any]]:
+def load_checkpoint(folder: Path) -> tuple[Architecture, Detector, dict[str, Any]]:
     """What `save_checkpoint` wrote."""
     architecture = Architecture.from_json((folder / "architecture.json").read_text())
     network = architecture.build()

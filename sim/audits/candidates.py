@@ -23,7 +23,7 @@ from fl.seeds import derive, generator
 from fl.settings import CompressSettings
 from fl.task import RoundTask
 from models.architecture import Architecture
-from models.pin import PinDetector
+from models.zoo import Detector
 from server.checkpoint import load_checkpoint
 from server.evaluate import inputs_of
 from server.pruning import choose_plan
@@ -50,7 +50,7 @@ class Candidate:
     network: nn.Module
 
 
-def dense_student(run: FinishedRun) -> tuple[Architecture, PinDetector, int]:
+def dense_student(run: FinishedRun) -> tuple[Architecture, Detector, int]:
     """The run's last student before any pruning, and the round that left it.
 
     Raises:
@@ -65,8 +65,6 @@ def dense_student(run: FinishedRun) -> tuple[Architecture, PinDetector, int]:
             "name a run made with compress=none"
         )
     architecture, network, state = load_checkpoint(folder)
-    if not isinstance(network, PinDetector):
-        raise RequestError(f"RUN must hold an audio-visual student, got {architecture.name}")
     return architecture, network.eval(), int(state["round_index"])
 
 
@@ -128,7 +126,7 @@ def make_candidates(
         yield Candidate(name, ratio, smaller, network)
 
 
-def _votes(workshop: Workshop, architecture: Architecture, dense: PinDetector) -> FloatVector:
+def _votes(workshop: Workshop, architecture: Architecture, dense: Detector) -> FloatVector:
     """The vote of a client that holds the server's clips, over all of them."""
     experiment = workshop.run.experiment
     num = num_batches(len(workshop.public), experiment.distill.batch_size)
@@ -147,8 +145,8 @@ def _votes(workshop: Workshop, architecture: Architecture, dense: PinDetector) -
 
 
 def _prune(
-    workshop: Workshop, architecture: Architecture, dense: PinDetector, votes: FloatVector, ratio: float
-) -> tuple[Architecture, PinDetector]:
+    workshop: Workshop, architecture: Architecture, dense: Detector, votes: FloatVector, ratio: float
+) -> tuple[Architecture, Detector]:
     experiment, network = workshop.run.experiment, copy.deepcopy(dense)
     inputs = inputs_of(architecture, workshop.view)
     image_size = inputs[0].shape[-1]
@@ -170,9 +168,7 @@ def _prune(
     return architecture.with_widths_of(network), network
 
 
-def _fine_tune(
-    workshop: Workshop, network: PinDetector, advance: Callable[[int, str], None], name: str
-) -> None:
+def _fine_tune(workshop: Workshop, network: Detector, advance: Callable[[int, str], None], name: str) -> None:
     """Distil on the public clips, in place, at the clients' learning rate."""
     experiment = workshop.run.experiment
     if not workshop.num_epochs:
