@@ -23,7 +23,7 @@ def pictures() -> ShardView:
 
 @pytest.fixture(scope="module")
 def network() -> ImageDetector:
-    built = Architecture(NETWORK).build_any(1)
+    built = Architecture(NETWORK).build(1)
     assert isinstance(built, ImageDetector)
     return built
 
