@@ -25,6 +25,7 @@ from benchmarks.lite0_networks import (
     vote,
 )
 from benchmarks.pictures import picture_shard, resized
+from fl.compress.sessions import batch_feeds
 from fl.compress.thesis import NETWORK
 from fl.data.shards import ShardView, take
 from fl.distill.batches import load_batch
@@ -164,7 +165,7 @@ def compare_shares(network: ImageDetector, train: ShardView, test: ShardView, ca
             quality[name, "float"] = quality_of(float_logits, test)
             quality[name, "INT8"] = quality_of(int8_logits(small_int8, test), test)
         batch = load_batch(test, np.arange(1))
-        feeds = {"frames": resized(batch.frames, FULL_SIZE).numpy(), "modalities": batch.modalities.numpy()}
+        feeds = {**batch_feeds(batch), "frames": resized(batch.frames, FULL_SIZE).numpy()}
         timed = time_interleaved(
             {"/".join(key): (open_session(path), feeds) for key, path in files.items()},
             num_warmup=5,

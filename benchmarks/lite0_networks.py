@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.pictures import SEEN, calibrate_on
+from benchmarks.pictures import calibrate_on
 from fl.compress.export import load_template, save_model
 from fl.compress.importance import FloatVector, prunable_groups, taylor_importance
 from fl.compress.prune import apply_plan, reestimate_batchnorm
@@ -141,8 +141,7 @@ def int8_logits(path: Path, test: ShardView) -> np.ndarray:
     session = open_session(path)
     answers = []
     for batch in ordered_batches(test, None, BATCH_SIZE):
-        feeds = {name: array for name, array in batch_feeds(batch).items() if name in SEEN}
-        answers.append(session.run(["logits"], feeds)[0])
+        answers.append(session.run(["logits"], batch_feeds(batch))[0])
     return np.concatenate(answers)
 
 

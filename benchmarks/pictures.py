@@ -1,7 +1,7 @@
 """Single pictures of stored clips, with labels of their own, for networks that neither hear nor compare."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,6 @@ from fl.data.clips import Clip
 from fl.data.shards import Shard, ShardView, take
 from fl.distill.altered import altered_labels
 from fl.distill.batches import load_batch
-
-SEEN = ("frames", "modalities")
-"""The inputs that a graph of such a network has."""
 
 
 def picture_shard(stores: Sequence[Shard]) -> Shard:
@@ -68,16 +65,7 @@ def _pictures(store: Shard) -> _Pictures:
     )
 
 
-@dataclass(frozen=True)
-class PictureCalibration(Calibration):
-    """Calibration of a graph without sound."""
-
-    def batches(self) -> list[dict[str, NDArray[np.float32]]]:
-        """As in `Calibration`, with the inputs that the graph has."""
-        return [{name: batch[name] for name in SEEN} for batch in super().batches()]
-
-
-def calibrate_on(view: ShardView, rows: NDArray[np.int64], image_size: int) -> PictureCalibration:
+def calibrate_on(view: ShardView, rows: NDArray[np.int64], image_size: int) -> Calibration:
     """Some pictures, brought to a size.
 
     Args:
@@ -87,9 +75,7 @@ def calibrate_on(view: ShardView, rows: NDArray[np.int64], image_size: int) -> P
     """
     batch = load_batch(view, rows)
     frames = resized(batch.frames, image_size)
-    return PictureCalibration(
-        frames.numpy(), batch.mfcc.numpy(), batch.modalities.numpy(), batch.labels.numpy()
-    )
+    return Calibration(frames.numpy(), batch.mfcc.numpy(), batch.modalities.numpy(), batch.labels.numpy())
 
 
 def resized(frames: torch.Tensor, image_size: int) -> torch.Tensor:
