@@ -40,7 +40,7 @@ RATIOS = (0.25, 0.35, 0.5, 0.65, 0.75)
 VARIANTS = ("dynamic", "static", "mixed", "weight_only")
 QAT = "qat"
 MIN_TIMED_RUNS = 100
-"""Passes that are timed: with thirty sessions in one process, equal graphs differ by a tenth in forty."""
+"""Passes that are timed. They steady a median; what the place of a session in memory does, they do not."""
 
 
 def main(argv: Sequence[str]) -> int:
