@@ -31,7 +31,7 @@ def test_only_the_altered_pictures_of_an_altered_clip_are_used() -> None:
 def test_calibration_has_the_inputs_and_the_size_of_the_graph() -> None:
     view = take(picture_shard([shard([REAL, FACE])]))
     batches = calibrate_on(view, np.array([0, 5]), 48).batches()
-    assert [sorted(batch) for batch in batches] == [["frames", "modalities"]]
+    assert [sorted(batch) for batch in batches] == [["frames", "mfcc", "modalities"]]
     assert batches[0]["frames"].shape == (2, 1, 3, 48, 48)
     same = calibrate_on(view, np.array([0, 5]), 32).batches()
     assert (same[0]["frames"] == load_batch(view, np.array([0, 5])).frames.numpy()).all()
