@@ -1,0 +1,192 @@
+"""What a run's predictions show, drawn: ROC and precision-recall with bands, calibration, categories."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+
+from fl.metrics.calibration import NUM_BINS, expected_calibration_error
+from fl.metrics.comparison import resamples
+from fl.metrics.detection import DetectionMetrics, detection_metrics
+from sim.report.recorded_run import Scores
+from sim.report.scatter import BLUE, GREY, ORANGE, RED
+
+NUM_BOOTSTRAP = 500
+GRID = np.linspace(0, 1, 101)
+"""Where bands are measured, along the horizontal axis."""
+
+LINES: Mapping[str, tuple[str, str, str]] = {
+    "student": (BLUE, "-", "o"),
+    "INT8 student": (RED, "--", "D"),
+    "teacher": (ORANGE, "-.", "s"),
+}
+"""Network -> colour, line, marker."""
+
+
+class Band(NamedTuple):
+    """A curve over `GRID`, each (101,): the curve itself and the ends of its 95 % interval."""
+
+    middle: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def roc_band(scored: Scores, rng: np.random.Generator, num_bootstrap: int = NUM_BOOTSTRAP) -> Band:
+    """True positive rate over the false positive rate, with a pointwise bootstrap over clips.
+
+    Args:
+        scored: with both classes.
+        rng: draws the resamples.
+        num_bootstrap: number of resamples.
+    """
+
+    def curve(weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        false_positive, true_positive, _ = roc_curve(scored.labels, scored.scores, sample_weight=weights)
+        return np.asarray(np.interp(GRID, false_positive, true_positive), dtype=np.float64)
+
+    return _band(curve, scored, rng, num_bootstrap)
+
+
+def precision_recall_band(
+    scored: Scores, rng: np.random.Generator, num_bootstrap: int = NUM_BOOTSTRAP
+) -> Band:
+    """Precision over recall, with a pointwise bootstrap over clips.
+
+    Steps are not interpolated, which would flatter (Davis and Goadrich 2006, "The relationship between
+    precision-recall and ROC curves"): at a recall stands the precision of the next threshold that reaches it.
+
+    Args:
+        scored: with both classes.
+        rng: draws the resamples.
+        num_bootstrap: number of resamples.
+    """
+
+    def curve(weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        precision, recall, _ = precision_recall_curve(scored.labels, scored.scores, sample_weight=weights)
+        # From the highest threshold down; the first point, recall 0, is no threshold's.
+        rising, found = recall[::-1][1:], precision[::-1][1:]
+        places = np.searchsorted(rising, GRID - 1e-9)
+        return np.asarray(found[np.minimum(places, len(found) - 1)], dtype=np.float64)
+
+    return _band(curve, scored, rng, num_bootstrap)
+
+
+def draw_curves(networks: Sequence[Scores], rng: np.random.Generator) -> tuple[Figure, Figure]:
+    """The ROC and the precision-recall curves of networks whose clips have both classes."""
+    roc, roc_axes = _square("false positive rate", "true positive rate")
+    roc_axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="chance")
+    recall, recall_axes = _square("recall", "precision")
+    share = float(networks[0].labels.mean())
+    recall_axes.axhline(share, color=GREY, linestyle=":", linewidth=1, label="chance")
+    for scored in networks:
+        auc = detection_metrics(scored.labels, scored.scores).auc
+        _draw_band(roc_axes, roc_band(scored, rng), scored.name, f"AUC {auc:.3f}")
+        precision = average_precision_score(scored.labels, scored.scores)
+        _draw_band(recall_axes, precision_recall_band(scored, rng), scored.name, f"AP {precision:.3f}")
+    roc_axes.legend(loc="lower right", fontsize=9)
+    recall_axes.legend(loc="lower left", fontsize=9)
+    return roc, recall
+
+
+def draw_confusion(scored: Scores, threshold: float = 0.5) -> Figure:
+    """Clips by truth and verdict."""
+    called = (scored.scores > threshold).astype(np.int64)
+    counts = np.zeros((2, 2), dtype=np.int64)
+    np.add.at(counts, (scored.labels, called), 1)
+    figure, axes = _axes((4.2, 3.6))
+    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(counts / totals, cmap="Blues", vmin=0, vmax=1)
+    for truth, verdict in np.ndindex(2, 2):
+        share = counts[truth, verdict] / totals[truth, 0]
+        colour = "white" if share > 0.55 else "black"
+        text = f"{counts[truth, verdict]}\n{100 * share:.1f} %"
+        axes.text(verdict, truth, text, ha="center", va="center", color=colour, fontsize=12)
+    axes.set(xticks=[0, 1], yticks=[0, 1], xlabel="verdict", ylabel="truth")
+    axes.set_xticklabels(["real", "fake"])
+    axes.set_yticklabels(["real", "fake"])
+    axes.set_title(f"{scored.name}, threshold {threshold:g}", fontsize=11)
+    return figure
+
+
+def draw_categories(found: Mapping[str, DetectionMetrics]) -> Figure:
+    """Accuracy by manipulation, a bar for each network.
+
+    Args:
+        found: network -> metrics with ``by_category``; all have the same categories.
+    """
+    names = sorted(next(iter(found.values())).by_category, key=lambda name: (name != "real", name))
+    figure, axes = _axes((7.5, 1.0 + 0.55 * len(names)))
+    thickness = 0.8 / len(found)
+    for index, (network, metrics) in enumerate(found.items()):
+        places = np.arange(len(names)) + (index - (len(found) - 1) / 2) * thickness
+        values = [100 * (metrics.by_category[name].accuracy or 0.0) for name in names]
+        axes.barh(places, values, 0.92 * thickness, color=LINES[network][0], label=network)
+    counts = next(iter(found.values())).by_category
+    axes.set_yticks(
+        range(len(names)), [f"{name} ({counts[name].num_clips})" for name in names], parse_math=False
+    )
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 100), xlabel="accuracy, % (in brackets: clips)")
+    axes.grid(axis="x", alpha=0.25)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, 1.14), ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def draw_calibration(networks: Sequence[Scores]) -> Figure:
+    """Share of fakes over the probability given, in the bins of the expected calibration error."""
+    figure, axes = _square("probability of fake (mean of the bin)", "share of fakes found")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="calibrated")
+    for scored in networks:
+        given, share, counts = calibration_points(scored)
+        colour, line, marker = LINES[scored.name]
+        error = expected_calibration_error(scored.labels, scored.scores) or 0.0
+        label = f"{scored.name}, ECE {error:.3f}"
+        axes.plot(given, share, line, color=colour, linewidth=1, label=label)
+        axes.scatter(given, share, s=15 + 120 * counts / counts.sum(), color=colour, marker=marker, alpha=0.8)
+    axes.legend(loc="upper left", fontsize=9)
+    return figure
+
+
+def calibration_points(scored: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean probability, share of fakes and clips of each bin that holds any, in rising order."""
+    bins = np.minimum((scored.scores * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    held = counts > 0
+    given = np.bincount(bins, weights=scored.scores, minlength=NUM_BINS)[held] / counts[held]
+    share = np.bincount(bins, weights=scored.labels, minlength=NUM_BINS)[held] / counts[held]
+    return given, share, counts[held]
+
+
+def _band(
+    curve: Callable[[NDArray[np.int64] | None], NDArray[np.float64]],
+    scored: Scores,
+    rng: np.random.Generator,
+    num_bootstrap: int,
+) -> Band:
+    drawn = np.array([curve(weights) for weights in resamples(scored.labels, rng, num_bootstrap)])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return Band(curve(None), low, high)
+
+
+def _draw_band(axes: Axes, band: Band, name: str, note: str) -> None:
+    colour, line, _ = LINES[name]
+    axes.fill_between(GRID, band.low, band.high, color=colour, alpha=0.13, linewidth=0)
+    axes.plot(GRID, band.middle, line, color=colour, linewidth=1.6, label=f"{name}, {note}")
+
+
+def _square(across: str, up: str) -> tuple[Figure, Axes]:
+    figure, axes = _axes((5.2, 4.8))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel=across, ylabel=up)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _axes(size_inches: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size_inches, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
