@@ -40,7 +40,7 @@ def compared(runs: Sequence[RecordedRun], rows: Sequence[Sequence[ModelRow]]) ->
     lines = [line for run in runs[1:] for line in _differences(first, run)]
     caption = (
         f"Difference: this run less {first.name}, with a 95 % interval of a paired bootstrap over clips "
-        f"({NUM_BOOTSTRAP} resamples, real and fake apart); p: McNemar's exact test of the verdicts, two-sided."
+        f"({NUM_BOOTSTRAP} resamples, real and fake apart); p: McNemar's exact test, two-sided."
     )
     blocks: list[Block] = [PageTable("comparison", caption, HEADINGS, lines)]
     several = f" The {len(lines)} rows are not corrected for being several." if len(lines) > 1 else ""
@@ -50,10 +50,10 @@ def compared(runs: Sequence[RecordedRun], rows: Sequence[Sequence[ModelRow]]) ->
         for run, own in zip(runs, rows, strict=True)
         for row in own
     ]
-    for quality in ("accuracy", "eps"):
+    for quality, name in (("accuracy", "Accuracy"), ("eps", "EPS")):
         figure = draw_front(named, quality)
         if figure:
-            blocks.append(PageFigure(figure, f"Pareto front of {quality} and latency, networks of all runs."))
+            blocks.append(PageFigure(figure, f"{name} and latency of all runs; dominated networks are grey."))
     return Section(f"{len(runs)} runs compared", blocks, level=2)
 
 
@@ -69,7 +69,8 @@ def check_clips(first: RecordedRun, second: RecordedRun) -> list[str]:
         if names_corpus and first.settings.get(key) != second.settings.get(key):
             raise RequestError(
                 f"runs compared must have the same clips: {key} is {first.settings.get(key)!r} in "
-                f"{str(first.folder)!r}, {second.settings.get(key)!r} in {str(second.folder)!r}; report them apart"
+                f"{str(first.folder)!r}, {second.settings.get(key)!r} in {str(second.folder)!r}; "
+                "report them apart"
             )
     others = {row.clip: row for row in second.predictions}
     shared = [row for row in first.predictions if row.clip in others]
@@ -80,8 +81,8 @@ def check_clips(first: RecordedRun, second: RecordedRun) -> list[str]:
     for row in shared:
         if (row.label, row.category) != (others[row.clip].label, others[row.clip].category):
             raise RequestError(
-                f"clip {row.clip!r} is {row.category!r} in {str(first.folder)!r}, {others[row.clip].category!r} "
-                f"in {str(second.folder)!r}: not the same clips; report the runs apart"
+                f"clip {row.clip!r} is {row.category!r} in {str(first.folder)!r}, "
+                f"{others[row.clip].category!r} in {str(second.folder)!r}: not the same clips; report the runs apart"
             )
     return [row.clip for row in shared]
 
@@ -117,7 +118,6 @@ def _cells(found: Difference | None, scale: float, digits: int) -> list[str]:
     """First and second; their difference with its interval."""
     if found is None:
         return ["-", "-"]
-    return [
-        f"{scale * found.first:.{digits}f} → {scale * found.second:.{digits}f}",
-        f"{scale * found.gain:+.{digits}f} [{scale * found.low:+.{digits}f}, {scale * found.high:+.{digits}f}]",
-    ]
+    before, after = (f"{scale * value:.{digits}f}" for value in (found.first, found.second))
+    gain, low, high = (f"{scale * value:+.{digits}f}" for value in (found.gain, found.low, found.high))
+    return [f"{before} → {after}", f"{gain} [{low}, {high}]"]

@@ -1,14 +1,14 @@
 """What a run's predictions show, drawn: ROC and precision-recall with bands, calibration, categories."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
 from fl.metrics.calibration import NUM_BINS, expected_calibration_error
 from fl.metrics.comparison import resamples
@@ -29,9 +29,8 @@ LINES: Mapping[str, tuple[str, str, str]] = {
 
 
 class Band(NamedTuple):
-    """A curve over `GRID`, each (101,): the curve itself and the ends of its 95 % interval."""
+    """The ends of the 95 % interval of a curve over `GRID`, each (101,)."""
 
-    middle: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
@@ -45,7 +44,7 @@ def roc_band(scored: Scores, rng: np.random.Generator, num_bootstrap: int = NUM_
         num_bootstrap: number of resamples.
     """
 
-    def curve(weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    def curve(weights: NDArray[np.int64]) -> NDArray[np.float64]:
         false_positive, true_positive, _ = roc_curve(scored.labels, scored.scores, sample_weight=weights)
         return np.asarray(np.interp(GRID, false_positive, true_positive), dtype=np.float64)
 
@@ -66,7 +65,7 @@ def precision_recall_band(
         num_bootstrap: number of resamples.
     """
 
-    def curve(weights: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    def curve(weights: NDArray[np.int64]) -> NDArray[np.float64]:
         precision, recall, _ = precision_recall_curve(scored.labels, scored.scores, sample_weight=weights)
         # From the highest threshold down; the first point, recall 0, is no threshold's.
         rising, found = recall[::-1][1:], precision[::-1][1:]
@@ -85,32 +84,44 @@ def draw_curves(networks: Sequence[Scores], rng: np.random.Generator) -> tuple[F
     recall_axes.axhline(share, color=GREY, linestyle=":", linewidth=1, label="chance")
     for scored in networks:
         auc = detection_metrics(scored.labels, scored.scores).auc
-        _draw_band(roc_axes, roc_band(scored, rng), scored.name, f"AUC {auc:.3f}")
-        precision = average_precision_score(scored.labels, scored.scores)
-        _draw_band(recall_axes, precision_recall_band(scored, rng), scored.name, f"AP {precision:.3f}")
+        false_positive, true_positive, _ = roc_curve(scored.labels, scored.scores)
+        points = (false_positive, true_positive)
+        _draw_curve(roc_axes, points, roc_band(scored, rng), scored.name, f"AUC {auc:.3f}")
+        average = average_precision_score(scored.labels, scored.scores)
+        precision, found, _ = precision_recall_curve(scored.labels, scored.scores)
+        points = (found, precision)
+        band = precision_recall_band(scored, rng)
+        _draw_curve(recall_axes, points, band, scored.name, f"AP {average:.3f}", "steps-post")
     roc_axes.legend(loc="lower right", fontsize=9)
     recall_axes.legend(loc="lower left", fontsize=9)
     return roc, recall
 
 
-def draw_confusion(scored: Scores, threshold: float = 0.5) -> Figure:
-    """Clips by truth and verdict."""
-    called = (scored.scores > threshold).astype(np.int64)
-    counts = np.zeros((2, 2), dtype=np.int64)
-    np.add.at(counts, (scored.labels, called), 1)
-    figure, axes = _axes((4.2, 3.6))
-    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(counts / totals, cmap="Blues", vmin=0, vmax=1)
-    for truth, verdict in np.ndindex(2, 2):
-        share = counts[truth, verdict] / totals[truth, 0]
-        colour = "white" if share > 0.55 else "black"
-        text = f"{counts[truth, verdict]}\n{100 * share:.1f} %"
-        axes.text(verdict, truth, text, ha="center", va="center", color=colour, fontsize=12)
-    axes.set(xticks=[0, 1], yticks=[0, 1], xlabel="verdict", ylabel="truth")
-    axes.set_xticklabels(["real", "fake"])
-    axes.set_yticklabels(["real", "fake"])
-    axes.set_title(f"{scored.name}, threshold {threshold:g}", fontsize=11)
+def draw_confusion(networks: Sequence[Scores], threshold: float = 0.5) -> Figure:
+    """Clips by truth and verdict, a panel for each network."""
+    figure = Figure(figsize=(3.4 * len(networks), 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(networks), squeeze=False)[0]
+    for axes, scored in zip(panels, networks, strict=True):
+        counts = confusion(scored, threshold)
+        totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(counts / totals, cmap="Blues", vmin=0, vmax=1)
+        for truth, verdict in np.ndindex(2, 2):
+            share = counts[truth, verdict] / totals[truth, 0]
+            colour = "white" if share > 0.55 else "black"
+            text = f"{counts[truth, verdict]}\n{100 * share:.1f} %"
+            axes.text(verdict, truth, text, ha="center", va="center", color=colour, fontsize=12)
+        axes.set_xticks([0, 1], ["real", "fake"])
+        axes.set_yticks([0, 1], ["real", "fake"])
+        axes.set(xlabel="verdict", ylabel="truth")
+        axes.set_title(scored.name, fontsize=11)
     return figure
+
+
+def confusion(scored: Scores, threshold: float = 0.5) -> NDArray[np.int64]:
+    """(2, 2) clips: truth by verdict, 0 = real, 1 = fake."""
+    called = scored.scores > threshold
+    return np.asarray(confusion_matrix(scored.labels, called, labels=[0, 1]), dtype=np.int64)
 
 
 def draw_categories(found: Mapping[str, DetectionMetrics]) -> Figure:
@@ -148,7 +159,7 @@ def draw_calibration(networks: Sequence[Scores]) -> Figure:
         label = f"{scored.name}, ECE {error:.3f}"
         axes.plot(given, share, line, color=colour, linewidth=1, label=label)
         axes.scatter(given, share, s=15 + 120 * counts / counts.sum(), color=colour, marker=marker, alpha=0.8)
-    axes.legend(loc="upper left", fontsize=9)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)
     return figure
 
 
@@ -163,20 +174,27 @@ def calibration_points(scored: Scores) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _band(
-    curve: Callable[[NDArray[np.int64] | None], NDArray[np.float64]],
+    curve: Callable[[NDArray[np.int64]], NDArray[np.float64]],
     scored: Scores,
     rng: np.random.Generator,
     num_bootstrap: int,
 ) -> Band:
     drawn = np.array([curve(weights) for weights in resamples(scored.labels, rng, num_bootstrap)])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return Band(curve(None), low, high)
+    return Band(low, high)
 
 
-def _draw_band(axes: Axes, band: Band, name: str, note: str) -> None:
+def _draw_curve(
+    axes: Axes,
+    points: tuple[NDArray[np.float64], NDArray[np.float64]],
+    band: Band,
+    name: str,
+    note: str,
+    steps: Literal["default", "steps-post"] = "default",
+) -> None:
     colour, line, _ = LINES[name]
     axes.fill_between(GRID, band.low, band.high, color=colour, alpha=0.13, linewidth=0)
-    axes.plot(GRID, band.middle, line, color=colour, linewidth=1.6, label=f"{name}, {note}")
+    axes.plot(*points, line, color=colour, linewidth=1.6, label=f"{name}, {note}", drawstyle=steps)
 
 
 def _square(across: str, up: str) -> tuple[Figure, Axes]:

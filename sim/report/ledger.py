@@ -111,9 +111,9 @@ def draw_simulated(rounds: Sequence[RoundRecord]) -> Figure | None:
     for index, name in enumerate(devices):
         colour, marker = styles[index % len(styles)]
         known = [
-            (record["round_index"], simulated["by_device"][name])
+            (record["round_index"], times[name])
             for record in rounds
-            if (simulated := record["simulated"]) and name in (simulated["by_device"] or {})
+            if record["simulated"] and name in (times := record["simulated"]["by_device"] or {})
         ]
         axes.plot(*zip(*known, strict=True), color=colour, marker=marker, markersize=5, label=name)
     axes.set(xlabel="round", ylabel="simulated time, s", ylim=(0, None))

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -20,13 +21,17 @@ body { margin: 0 auto; padding: 1rem; max-width: 72rem; font: 16px/1.5 system-ui
   color: var(--ink); background: var(--paper); overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; margin: .5rem 0; } h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--line); }
 h3 { margin: 1.8rem 0 .4rem; } a { color: inherit; }
-nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding: 0; list-style: none; }
+nav ul { padding: 0; margin: .3rem 0; list-style: none; } nav ul ul { display: flex; flex-wrap: wrap;
+  gap: .1rem 1rem; font-size: .9rem; } nav > ul > li > a { font-weight: 600; }
 .scroll { overflow-x: auto; margin: .8rem 0; } .scroll:focus-visible { outline: 2px solid #0072b2; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--dim); padding-bottom: .3rem; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(70rem, calc(100vw - 2rem)); }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
 th:first-child, td:first-child, .text th, .text td { text-align: left; }
-.text td { white-space: normal; } thead th { vertical-align: bottom; background: var(--soft); }
+.text td { white-space: normal; }
+thead th { vertical-align: bottom; background: var(--soft); white-space: normal; }
 figure { margin: 1rem 0; } figcaption { color: var(--dim); font-size: .88rem; }
 figure img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 4px; }
@@ -72,7 +77,7 @@ class PageTable:
         kind = ' class="text"' if self.text else ""
         return (
             f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(self.caption)}">'
-            f"<table{kind}><caption>{escape(self.caption)}</caption>\n"
+            f"<table{kind}><caption><span>{escape(self.caption)}</span></caption>\n"
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
         )
 
@@ -140,20 +145,16 @@ def page(title: str, sections: Sequence[Section]) -> str:
         title: plain text.
         sections: in order.
     """
-    links, parts = [], []
+    parts = []
     for index, section in enumerate(sections):
-        place = f"s{index}"
-        links.append(f'<li><a href="#{place}">{escape(section.title)}</a></li>')
-        heading = f'<h{section.level} id="{place}">{escape(section.title)}</h{section.level}>\n'
-        figures = [block for block in section.blocks if isinstance(block, PageFigure)]
-        body = "".join(block.html() for block in section.blocks if not isinstance(block, PageFigure))
-        drawn = "".join(block.html() for block in figures)
-        parts.append(heading + (f'<div class="grid">{drawn}</div>\n' if len(figures) > 1 else drawn) + body)
+        heading = f'<h{section.level} id="s{index}">{escape(section.title)}</h{section.level}>\n'
+        parts.append(heading + _blocks(section.blocks))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(title)}</h1></header>\n<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>\n'
+        f"<header><h1>{escape(title)}</h1></header>\n"
+        f'<nav aria-label="Contents">{_contents(sections)}</nav>\n'
         f"<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
     )
 
@@ -164,6 +165,31 @@ def svg(figure: Figure) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "fedpin"}):
         figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
     return file.getvalue()
+
+
+def _contents(sections: Sequence[Section]) -> str:
+    """Links to the parts of the page, each with links to its sections."""
+    items: list[str] = []
+    inner: list[list[str]] = []
+    for index, section in enumerate(sections):
+        link = f'<a href="#s{index}">{escape(section.title)}</a>'
+        if section.level == 2 or not items:
+            items.append(link)
+            inner.append([])
+        else:
+            inner[-1].append(f"<li>{link}</li>")
+    lists = [f"<ul>{''.join(links)}</ul>" if links else "" for links in inner]
+    return "<ul>" + "".join(f"<li>{a}{b}</li>" for a, b in zip(items, lists, strict=True)) + "</ul>"
+
+
+def _blocks(blocks: Sequence[Block]) -> str:
+    """The blocks in order; figures that follow each other stand side by side where there is room."""
+    found = []
+    for drawn, group in groupby(blocks, lambda block: isinstance(block, PageFigure)):
+        texts = [block.html() for block in group]
+        together = "".join(texts)
+        found.append(f'<div class="grid">{together}</div>\n' if drawn and len(texts) > 1 else together)
+    return "".join(found)
 
 
 def _text(cell: Cell) -> str:

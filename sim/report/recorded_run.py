@@ -140,7 +140,8 @@ def _read_predictions(folder: Path) -> list[Prediction]:
     names = {row.clip for row in chosen}
     if not chosen or len(names) < len(chosen):
         raise RequestError(
-            f"{path} must hold each test clip once, got {len(chosen)} rows, {len(names)} clips; restore the file"
+            f"{path} must hold each test clip once, got {len(chosen)} rows and {len(names)} clips; "
+            "restore the file"
         )
     return chosen
 

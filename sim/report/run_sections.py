@@ -30,7 +30,7 @@ from sim.round_record import RoundRecord
 
 
 def model_rows(run: RecordedRun) -> list[ModelRow]:
-    """The rows of the closing table; accuracy, F1 and AUC from the predictions where these have the network."""
+    """The rows of the closing table; accuracy, F1 and AUC as the predictions give them, if they do."""
     found = {scored.name: detection_metrics(scored.labels, scored.scores) for scored in run.scores()}
     return [
         replace(row, accuracy=metrics.accuracy, f1=metrics.f1, auc=metrics.auc)
@@ -112,8 +112,9 @@ def _detection(run: RecordedRun, networks: Sequence[Scores]) -> Iterator[Block]:
         yield Note("Without both classes in the test split there are no curves and no AUC.", warning=True)
     yield PageFigure(draw_calibration(networks), "Calibration in ten bins; larger marks hold more clips.")
     yield PageFigure(draw_categories(found), "Accuracy by manipulation at threshold 0.5.")
-    for scored in networks:
-        yield PageFigure(draw_confusion(scored), f"Confusion matrix of the {scored.name}; shares by truth.")
+    yield PageFigure(
+        draw_confusion(networks), "Confusion matrices at threshold 0.5; shares are of the truth."
+    )
     yield _metrics_table(networks, found, rng)
     yield _category_table(found)
 
@@ -209,9 +210,7 @@ def _participation(run: RecordedRun) -> Iterator[Block]:
 def _simulated(rounds: Sequence[RoundRecord]) -> Iterator[Block]:
     table, figure = simulated_table(rounds), draw_simulated(rounds)
     if table and figure:
-        yield PageFigure(
-            figure, "Simulated, not measured: time that a round would take on the fleet's devices."
-        )
+        yield PageFigure(figure, "Simulated, not measured: time a round would take on the fleet's devices.")
         yield table
     else:
         yield Note("No device times were simulated in this run.")
