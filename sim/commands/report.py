@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     sections = [compared(runs, [model_rows(run) for run in runs])] if len(runs) > 1 else []
     parts = [sections_of(run) for run in runs]
     title = "fedpin: " + " and ".join(run.name for run in runs)
-    written = [_write(out, page(title, [*sections, *(section for part in parts for section in part)]))]
+    written = [write_whole(out, page(title, [*sections, *(section for part in parts for section in part)]))]
     if asked.tables:
         written += _write_tables(out.with_suffix(""), "", sections)
         for index, part in enumerate(parts):
@@ -79,12 +79,12 @@ def _write_tables(folder: Path, prefix: str, sections: Sequence["Section"]) -> l
 
     written = []
     for table in (block for section in sections for block in section.blocks if isinstance(block, PageTable)):
-        written.append(_write(folder / f"{prefix}{table.name}.csv", table.csv()))
-        written.append(_write(folder / f"{prefix}{table.name}.md", table.markdown()))
+        written.append(write_whole(folder / f"{prefix}{table.name}.csv", table.csv()))
+        written.append(write_whole(folder / f"{prefix}{table.name}.md", table.markdown()))
     return written
 
 
-def _write(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
     """Whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -92,9 +92,9 @@ def _write(path: Path, text: str) -> Path:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
+        if partial.is_file():
+            partial.unlink()
         raise RunError(
             f"{str(path)!r} cannot be written: {error.strerror or error}; name another place by --out"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -82,7 +82,7 @@ def check_clips(first: RecordedRun, second: RecordedRun) -> list[str]:
         if (row.label, row.category) != (others[row.clip].label, others[row.clip].category):
             raise RequestError(
                 f"clip {row.clip!r} is {row.category!r} in {str(first.folder)!r}, "
-                f"{others[row.clip].category!r} in {str(second.folder)!r}: not the same clips; report the runs apart"
+                f"{others[row.clip].category!r} in {str(second.folder)!r}; report the runs apart"
             )
     return [row.clip for row in shared]
 

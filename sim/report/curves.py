@@ -1,6 +1,6 @@
 """What a run's predictions show, drawn: ROC and precision-recall with bands, calibration, categories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from fl.metrics.detection import DetectionMetrics, detection_metrics
 from sim.report.recorded_run import Scores
 from sim.report.scatter import BLUE, GREY, ORANGE, RED
 
-NUM_BOOTSTRAP = 500
+NUM_BOOTSTRAP = 1000
 GRID = np.linspace(0, 1, 101)
 """Where bands are measured, along the horizontal axis."""
 
@@ -44,11 +44,9 @@ def roc_band(scored: Scores, rng: np.random.Generator, num_bootstrap: int = NUM_
         num_bootstrap: number of resamples.
     """
 
-    def curve(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        false_positive, true_positive, _ = roc_curve(scored.labels, scored.scores, sample_weight=weights)
-        return np.asarray(np.interp(GRID, false_positive, true_positive), dtype=np.float64)
-
-    return _band(curve, scored, rng, num_bootstrap)
+    reals, fakes = _called_fake(scored, rng, num_bootstrap)
+    rates = zip(reals / reals[:, -1:], fakes / fakes[:, -1:], strict=True)
+    return _band([np.interp(GRID, *rate) for rate in rates])
 
 
 def precision_recall_band(
@@ -65,14 +63,11 @@ def precision_recall_band(
         num_bootstrap: number of resamples.
     """
 
-    def curve(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        precision, recall, _ = precision_recall_curve(scored.labels, scored.scores, sample_weight=weights)
-        # From the highest threshold down; the first point, recall 0, is no threshold's.
-        rising, found = recall[::-1][1:], precision[::-1][1:]
-        places = np.searchsorted(rising, GRID - 1e-9)
-        return np.asarray(found[np.minimum(places, len(found) - 1)], dtype=np.float64)
-
-    return _band(curve, scored, rng, num_bootstrap)
+    reals, fakes = (counts[:, 1:] for counts in _called_fake(scored, rng, num_bootstrap))
+    precisions = np.where(reals + fakes > 0, fakes / np.maximum(reals + fakes, 1), 1.0)
+    recalls = fakes / fakes[:, -1:]
+    rows = zip(precisions, recalls, strict=True)
+    return _band([precision[np.searchsorted(recall, GRID - 1e-9)] for precision, recall in rows])
 
 
 def draw_curves(networks: Sequence[Scores], rng: np.random.Generator) -> tuple[Figure, Figure]:
@@ -173,14 +168,24 @@ def calibration_points(scored: Scores) -> tuple[NDArray[np.float64], NDArray[np.
     return given, share, counts[held]
 
 
-def _band(
-    curve: Callable[[NDArray[np.int64]], NDArray[np.float64]],
-    scored: Scores,
-    rng: np.random.Generator,
-    num_bootstrap: int,
-) -> Band:
-    drawn = np.array([curve(weights) for weights in resamples(scored.labels, rng, num_bootstrap)])
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+def _called_fake(
+    scored: Scores, rng: np.random.Generator, num_bootstrap: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Real clips and fakes above a falling threshold in each resample.
+
+    Returns:
+        Both (num_bootstrap, thresholds + 1): 0 first, then as many as have at least each of the scores.
+    """
+    order = np.argsort(-scored.scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scored.scores[order])), len(order) - 1)
+    drawn, labels = resamples(scored.labels, rng, num_bootstrap)[:, order], scored.labels[order]
+    reals, fakes = (np.cumsum(drawn * (labels == label), axis=1)[:, ends] for label in (0, 1))
+    nothing = np.zeros((num_bootstrap, 1), dtype=np.int64)
+    return np.hstack([nothing, reals]), np.hstack([nothing, fakes])
+
+
+def _band(drawn: Sequence[NDArray[np.float64]]) -> Band:
+    low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
     return Band(low, high)
 
 

@@ -39,8 +39,8 @@ figure img { display: block; max-width: 100%; height: auto; background: #fff; bo
 .note { background: var(--warn); padding: .5rem .9rem; border-radius: 4px; }
 .dim { color: var(--dim); } td.good { background: var(--good); } td.bad { background: var(--bad); }
 td.warn { background: var(--warn); }
-@media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #eee; --line: #bbb; --dim: #444;
-  --good: #d9f0e4; --bad: #fbdcd0; --warn: #fdf0cf; }
+@media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #eee;
+  --line: #bbb; --dim: #444; --good: #d9f0e4; --bad: #fbdcd0; --warn: #fdf0cf; }
   body { max-width: none; font-size: 10pt; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
   figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """

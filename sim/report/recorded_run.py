@@ -104,10 +104,11 @@ def read_run(folder: Path) -> RecordedRun:
         rounds = read_rounds(folder)
     except RunError as error:
         raise RequestError(str(error)) from error
-    if not (folder / SUMMARY_FILE).is_file() or not (folder / PREDICTIONS_FILE).is_file() or not rounds:
+    absent = [name for name in (SUMMARY_FILE, PREDICTIONS_FILE) if not (folder / name).is_file()]
+    if absent or not rounds:
+        lacks = f"it has no {' and no '.join(absent)}" if absent else "no round is recorded"
         raise RequestError(
-            f"the run {str(folder)!r} is not finished: {len(rounds)} rounds, no {SUMMARY_FILE} or no "
-            f"{PREDICTIONS_FILE}; let it end first"
+            f"RUN must be finished, but {str(folder)!r} is not: {lacks}; let the run end first"
         )
     try:
         summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))

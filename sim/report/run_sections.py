@@ -45,7 +45,7 @@ def sections_of(run: RecordedRun) -> list[Section]:
     networks = run.scores()
     rows = model_rows(run)
     return [
-        Section(f"Run {run.name}", [*_caveats(run), _closing(rows)], level=2),
+        Section(f"Run {run.name}", [*caveats_of(run), _closing(rows)], level=2),
         Section("Detection on the test split", list(_detection(run, networks))),
         Section("Trade-offs", list(_fronts(rows))),
         Section("By round", [PageFigure(_rounds(run), _ROUNDS_CAPTION), _round_table(run.rounds)]),
@@ -71,7 +71,7 @@ def _network_of(row: str, rounds: Sequence[RoundRecord]) -> str:
     return "student" if row == PRUNED or not pruned else ""
 
 
-def _caveats(run: RecordedRun) -> Iterator[Note]:
+def caveats_of(run: RecordedRun) -> Iterator[Note]:
     """What a reader must know first, and where records and predictions disagree."""
     for text in run.summary.get("caveats") or ():
         yield Note(str(text), warning=True)
