@@ -74,6 +74,12 @@ def _audit(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _report(argv: Sequence[str]) -> int:
+    from sim.commands.report import main
+
+    return main(argv)
+
+
 def _reproduce(argv: Sequence[str]) -> int:
     from sim.commands.reproduce import main
 
@@ -103,6 +109,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "predict": Command("a verdict per video: fake, real or undecided", _predict),
         "export": Command("a run's student for other runtimes: ONNX, ExecuTorch, TFLite", _export),
         "audit": Command("does a run's student hold what it should? exit code 1 if not", _audit),
+        "report": Command("finished runs on one page of HTML, and their differences", _report),
         "reproduce": Command("a published table beside the same numbers measured here", _reproduce),
         "metrics": Command("all detection metrics of a table of predictions", _metrics),
     }

@@ -211,7 +211,7 @@ def test_no_round_no_figure(tmp_path: Path) -> None:
 
 def test_the_panels_show_the_records(tmp_path: Path) -> None:
     pruned_run(tmp_path)
-    figure = figures._rounds_figure(read_rounds(tmp_path), "")
+    figure = figures.rounds_figure(read_rounds(tmp_path), "")
     detection, eps, losses, size, latency, clients = figure.axes
     auc = next(line for line in detection.lines if line.get_label() == "AUC, float")
     np.testing.assert_allclose(auc.get_xydata(), [[1, 0.68], [2, 0.71], [3, 0.74], [4, 0.77]])

@@ -43,7 +43,7 @@ def draw_figures(run_dir: Path) -> list[Path]:
     folder = run_dir / "figures"
     folder.mkdir(exist_ok=True)
     figures = {
-        "rounds.png": _rounds_figure(rounds, footer),
+        "rounds.png": rounds_figure(rounds, footer),
         "accuracy_latency.png": _accuracy_figure(rows, footer),
         "eps_latency.png": _eps_figure(rows, footer),
     }
@@ -66,7 +66,7 @@ def footer_text(name: str, summary: dict[str, Any], rounds: Sequence[RoundRecord
     return "  |  ".join(parts).encode("latin-1", "replace").decode("latin-1")
 
 
-def _rounds_figure(rounds: Sequence[RoundRecord], footer: str) -> Figure:
+def rounds_figure(rounds: Sequence[RoundRecord], footer: str) -> Figure:
     """Six panels over the rounds; a dotted line marks a round in which the student was pruned."""
     pruned = pruned_rounds(rounds)
     if pruned:
