@@ -23,7 +23,7 @@ from sim.report.comparison import check_clips, compared
 from sim.report.curves import GRID, calibration_points, confusion, precision_recall_band, roc_band
 from sim.report.fronts import draw_front
 from sim.report.ledger import failures_table, ledger_table, simulated_table, state_of
-from sim.report.page import Note, PageTable, Section, page
+from sim.report.page import Note, PageFigure, PageTable, Section, page
 from sim.report.recorded_run import Scores, read_run
 from sim.report.run_sections import caveats_of, model_rows
 from sim.report.table import ModelRow
@@ -244,6 +244,9 @@ def test_two_runs_are_compared_on_the_clips_of_both(make_run: Callable[..., Path
     assert (rows[0]["only first right"], rows[0]["only this right"]) == (str(only_first), str(only_second))
     accuracies = [f"{100 * np.mean(one):.1f}" for one in right]
     assert rows[0]["accuracy, %"] == " → ".join(accuracies)
+    captions = [block.caption for block in section.blocks if isinstance(block, PageFigure)]
+    assert len(captions) == 2
+    assert all(caption.endswith("1 = first, 2 = second.") for caption in captions)
 
 
 @pytest.mark.slow

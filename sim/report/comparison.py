@@ -43,18 +43,31 @@ def compared(runs: Sequence[RecordedRun], rows: Sequence[Sequence[ModelRow]]) ->
         f"({NUM_BOOTSTRAP} resamples, real and fake apart); p: McNemar's exact test, two-sided."
     )
     blocks: list[Block] = [PageTable("comparison", caption, HEADINGS, lines)]
-    several = f" The {len(lines)} rows are not corrected for being several." if len(lines) > 1 else ""
-    blocks.append(Note("One training of each: other seeds may differ more than other clips." + several))
+    blocks += [Note(text) for text in _cautions(len(lines))]
+    cpus = sorted({str((run.summary.get("hardware") or {}).get("cpu")) for run in runs})
+    if len(cpus) > 1:
+        blocks.append(Note(f"Latencies are of different processors: {', '.join(cpus)}.", warning=True))
+    key = ", ".join(f"{number} = {run.name}" for number, run in enumerate(runs, start=1))
     named = [
-        replace(row, name=f"{row.name}, {run.name}")
-        for run, own in zip(runs, rows, strict=True)
-        for row in own
+        replace(row, name=f"{row.name} {number}") for number, own in enumerate(rows, start=1) for row in own
     ]
     for quality, name in (("accuracy", "Accuracy"), ("eps", "EPS")):
         figure = draw_front(named, quality)
         if figure:
-            blocks.append(PageFigure(figure, f"{name} and latency of all runs; dominated networks are grey."))
+            caption = (
+                f"{name} and latency of all runs, each timed in its own session; grey: dominated; {key}."
+            )
+            blocks.append(PageFigure(figure, caption))
     return Section(f"{len(runs)} runs compared", blocks, level=2)
+
+
+def _cautions(num_rows: int) -> list[str]:
+    """How far the differences carry."""
+    several = f" The {num_rows} rows are not corrected for being several." if num_rows > 1 else ""
+    return [
+        f"One training of each: other seeds may differ more than other clips.{several}",
+        "Where few clips are judged differently, the interval of the accuracy is too narrow: trust p.",
+    ]
 
 
 def check_clips(first: RecordedRun, second: RecordedRun) -> list[str]:
@@ -97,7 +110,7 @@ def _differences(first: RecordedRun, second: RecordedRun) -> list[list[str]]:
         old, new = ([getattr(rows[clip], column) for clip in clips] for rows in (before, after))
         if None in old or None in new or (column == "score_teacher" and old == new):
             continue
-        rng = np.random.default_rng(derive(0, "report", second.name, column))
+        rng = np.random.default_rng(derive(0, "report", column))
         found = compare_detectors(labels, old, new, rng)
         test = found.mcnemar
         lines.append(

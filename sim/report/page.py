@@ -26,7 +26,7 @@ nav ul { padding: 0; margin: .3rem 0; list-style: none; } nav ul ul { display: f
 .scroll { overflow-x: auto; margin: .8rem 0; } .scroll:focus-visible { outline: 2px solid #0072b2; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--dim); padding-bottom: .3rem; }
-caption span { display: inline-block; position: sticky; left: 0; max-width: min(70rem, calc(100vw - 2rem)); }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(70rem, calc(100vw - 4rem)); }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child, .text th, .text td { text-align: left; }
