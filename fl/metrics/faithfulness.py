@@ -3,9 +3,13 @@
 Positions of the input are removed, the map's most important first, and the probability of the class that the
 network predicts is traced; and put back in the same order into an input that has lost all of them. If the
 map names what the network decides by, deletion falls early (small area) and insertion rises early (large
-area). Both stand beside a random order, for which the two areas are equal on average.
+area). Both stand beside two baselines: a random order, for which the two areas are equal on average, and the
+map's own order moved to other places. The second is ours: a random order scatters what it removes (clicks in
+the sound, a chequered picture), which spoils the input more than a hole does and flatters or shames any
+smooth map; the moved map removes holes of the same shape where the map does not ask for them.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,13 +37,17 @@ class Curves:
         shares: (steps + 1,), share of the positions removed or put back: 0 to 1.
         deletion: most important positions removed first.
         insertion: most important positions put back first.
-        random: removed in a random order, the mean over the orders drawn.
+        random: removed in a random order.
+        moved_deletion: as ``deletion``, by the map moved round to other places (`move`).
+        moved_insertion: as ``insertion``, by the moved map.
     """
 
     shares: Floats
     deletion: Floats
     insertion: Floats
     random: Floats
+    moved_deletion: Floats
+    moved_insertion: Floats
 
     def areas(self, curve: Floats) -> Floats:
         """Area under each clip's curve, (clips,) in [0, 1], by trapezoids."""
@@ -54,7 +62,6 @@ def trace(
     rng: np.random.Generator,
     *,
     max_steps: int = 10,
-    num_random: int = 2,
     batch_size: int = 32,
     advance: Callable[[int], None] = lambda num_clips: None,
 ) -> Curves:
@@ -65,9 +72,8 @@ def trace(
         view: at least one clip; each has the modality whose positions are removed.
         maps: (clips, rows, columns), the network's own of these clips.
         positions: a key of `ERASERS`.
-        rng: of the random orders, and of the order among equals.
+        rng: of the random order, of the moves, and of the order among equals.
         max_steps: of a curve; fewer where there are fewer positions.
-        num_random: random orders drawn for each clip.
         batch_size: clips of one forward pass.
         advance: told of the clips done.
     """
@@ -80,21 +86,45 @@ def trace(
         counts = np.asarray(view.valid_steps, dtype=np.int64)
     num_steps = int(min(max_steps, counts.min()))
     by_map = ranks(scores, counts, rng)
-    by_chance = [ranks(np.zeros_like(scores), counts, rng) for _ in range(num_random)]
+    by_chance = ranks(np.zeros_like(scores), counts, rng)
+    by_moved = ranks(move(scores, counts, positions, rng), counts, rng)
 
     def probability(gone: NDArray[np.bool_]) -> Floats:
         told = sign * _logits(network, view, batch_size, removed, gone)
         return np.asarray(1 / (1 + np.exp(-np.clip(told, -500, 500))), dtype=np.float64)
 
     shares = np.linspace(0, 1, num_steps + 1)
-    deletion, insertion, random = (np.empty((len(view), num_steps + 1)) for _ in range(3))
-    for step, share in enumerate(shares):
+    whole, empty = (probability(by_map < limit[:, None]) for limit in (np.zeros_like(counts), counts))
+    curves = np.empty((5, len(view), num_steps + 1))
+    curves[:, :, 0] = np.stack([whole, empty, whole, whole, empty])
+    curves[:, :, -1] = np.stack([empty, whole, empty, empty, whole])
+    for step, share in enumerate(shares[1:-1], start=1):
         first = np.rint(share * counts)[:, None]
-        deletion[:, step] = probability(by_map < first)
-        insertion[:, step] = probability(by_map >= first)
-        random[:, step] = np.mean([probability(order < first) for order in by_chance], axis=0)
+        gone = (by_map < first, by_map >= first, by_chance < first, by_moved < first, by_moved >= first)
+        curves[:, :, step] = [probability(mask) for mask in gone]
         advance(len(view))
-    return Curves(shares, deletion, insertion, random)
+    return Curves(shares, *curves)
+
+
+def move(scores: Floats, counts: Ints, positions: str, rng: np.random.Generator) -> Floats:
+    """Each clip's scores moved round its positions by a random way that is not zero, (clips, positions).
+
+    Args:
+        scores: (clips, positions).
+        counts: (clips,), the first so many positions count; the others stay.
+        positions: "picture": moved down and across the square grid; else along time.
+        rng: of the ways.
+    """
+    moved = scores.copy()
+    for clip, count in enumerate(counts):
+        way = int(rng.integers(1, count)) if count > 1 else 0
+        if positions == "picture":
+            side = _side(scores.shape[1])
+            grid = np.roll(scores[clip].reshape(side, side), divmod(way, side), axis=(0, 1))
+            moved[clip] = grid.ravel()
+        else:
+            moved[clip, :count] = np.roll(scores[clip, :count], way)
+    return moved
 
 
 def importance(maps: NDArray[np.floating], positions: str, sign: Floats) -> Floats:
@@ -142,10 +172,17 @@ def _logits(
     return np.concatenate(found)
 
 
+def _side(num_cells: int) -> int:
+    side = math.isqrt(num_cells)
+    if side * side != num_cells:
+        raise ValueError(f"maps over pictures must be square, got {num_cells} cells")
+    return side
+
+
 def _erase_cells(batch: Batch, gone: Tensor) -> Inputs:
     """Cells of a square grid over the pictures take the mean colour of their picture."""
     frames = batch.frames
-    side = round(gone.shape[1] ** 0.5)
+    side = _side(gone.shape[1])
     height, width = (torch.arange(size) * side // size for size in frames.shape[3:])
     mask = gone.reshape(-1, side, side)[:, height][:, :, width][:, None, None]
     return torch.where(mask, frames.mean(dim=(3, 4), keepdim=True), frames), batch.mfcc, batch.modalities

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -42,10 +41,11 @@ class Faithfulness:
         deletion: area under the deletion curve; small is faithful.
         insertion: area under the insertion curve; large is faithful.
         random: area for a random order.
-        deletion_gain: random - deletion, clip by clip: above 0 is better than chance.
-        insertion_gain: insertion - random, likewise.
+        deletion_gain: the moved map's area - the map's, clip by clip: above 0, its places matter.
+        insertion_gain: the map's area - the moved map's, likewise.
         shares: of positions, of the curves below.
-        curves: "deletion", "insertion", "random" -> mean probability of the predicted class at each share.
+        curves: name in `fl.metrics.faithfulness.Curves` -> mean probability of the predicted class at
+            each share.
     """
 
     network: str
@@ -110,7 +110,7 @@ def audit_explanation(run: FinishedRun, num_clips: int) -> Explanation:
         valid_rows(view, maps["teacher"]),
         generator(seed, 0, -1, "explanation eps"),
     )
-    return Explanation(str(Path(run.folder)), len(view), int(view.labels.sum()), alike, tuple(found))
+    return Explanation(str(run.folder), len(view), int(view.labels.sum()), alike, tuple(found))
 
 
 def trace_network(
@@ -138,10 +138,9 @@ def trace_network(
 
 def summarise(name: str, kind: str, curves: Curves, rng: np.random.Generator) -> Faithfulness:
     """Means and intervals over the clips; the gains are paired."""
-    deletion, insertion, random = (
-        curves.areas(curve) for curve in (curves.deletion, curves.insertion, curves.random)
-    )
-    traced = {"deletion": curves.deletion, "insertion": curves.insertion, "random": curves.random}
+    names = ("deletion", "insertion", "random", "moved_deletion", "moved_insertion")
+    traced = {name: getattr(curves, name) for name in names}
+    areas = {name: curves.areas(curve) for name, curve in traced.items()}
 
     def area(values: Floats) -> Area:
         interval = mean_interval(values, rng)
@@ -151,12 +150,12 @@ def summarise(name: str, kind: str, curves: Curves, rng: np.random.Generator) ->
     return Faithfulness(
         network=name,
         positions=kind,
-        num_clips=len(deletion),
-        deletion=area(deletion),
-        insertion=area(insertion),
-        random=area(random),
-        deletion_gain=area(random - deletion),
-        insertion_gain=area(insertion - random),
+        num_clips=len(curves.deletion),
+        deletion=area(areas["deletion"]),
+        insertion=area(areas["insertion"]),
+        random=area(areas["random"]),
+        deletion_gain=area(areas["moved_deletion"] - areas["deletion"]),
+        insertion_gain=area(areas["insertion"] - areas["moved_insertion"]),
         shares=tuple(curves.shares.tolist()),
         curves={key: tuple(curve.mean(axis=0).tolist()) for key, curve in traced.items()},
     )

@@ -12,7 +12,7 @@ Actions
   compression    the dense student pruned to several shares and fine-tuned alike, float and INT8 of each:
                  size, latency, accuracy, EPS; the trade-offs as a plot in the run's figures
   explanation    deletion and insertion curves of the teacher's and the student's maps, beside a random
-                 order: are they faithful? One plot in the run's figures
+                 order and moved maps: are they faithful? One plot in the run's figures
   quantization   float against each INT8 variant on the test split; exit code 1 if the variant that
                  the run shipped, student.int8.onnx, breaks the tolerance
   robustness     teacher, student, pruned and INT8 under JPEG, resizing, blur, noise and H.264; one

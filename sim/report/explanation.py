@@ -13,12 +13,18 @@ from sim.progress import MAX_COLUMNS, clean
 from sim.report.cells import number_table, three
 from sim.report.figures import DPI
 from sim.report.saving import save_picture
-from sim.report.scatter import BLUE, GREEN, GREY
+from sim.report.scatter import BLUE, GREEN, GREY, ORANGE, RED
 
 if TYPE_CHECKING:
     from sim.audits.explanation import Area, Explanation
 
-STYLES = {"deletion": (BLUE, "o", "-"), "insertion": (GREEN, "^", "-"), "random": (GREY, "s", ":")}
+STYLES = {
+    "deletion": (BLUE, "o", "-"),
+    "moved_deletion": (ORANGE, "v", "--"),
+    "insertion": (GREEN, "^", "-"),
+    "moved_insertion": (RED, "D", "--"),
+    "random": (GREY, "s", ":"),
+}
 """Curve -> colour, marker and line, which differ without colour too."""
 
 
@@ -34,11 +40,11 @@ def print_explanation(audit: "Explanation") -> None:
         "network\n",
         "removed\n",
         "clips\n",
-        "deletion\narea",
-        "insertion\narea",
-        "random\narea",
-        "deletion below\nrandom by",
-        "insertion above\nrandom by",
+        "area:\ndel.",
+        "\nins.",
+        "\nrandom",
+        "deletion below\nmoved map",
+        "insertion above\nmoved map",
         left=2,
     )
     for row in audit.rows:
@@ -48,7 +54,8 @@ def print_explanation(audit: "Explanation") -> None:
     console.print(table)
     line(
         "Areas under the probability of the class that the network predicts, while positions are removed (or "
-        "put back) in the map's order. A map is faithful where both gains, with 95 % intervals, lie above 0."
+        "put back) in the map's order; random: in a random order, which scatters them. Moved map: the same "
+        "holes elsewhere. A map is faithful where both gains over it, with 95 % intervals, lie above 0."
     )
     alike = audit.eps
     interval = "-" if alike.ci95 is None else f"[{alike.ci95[0]:.3f}, {alike.ci95[1]:.3f}]"
@@ -78,7 +85,8 @@ def draw_explanation(audit: "Explanation", folder: Path) -> list[Path]:
     for row in audit.rows:
         axes = grid[kinds.index(row.positions)][names.index(row.network)]
         for name, (colour, marker, style) in STYLES.items():
-            axes.plot(row.shares, row.curves[name], color=colour, marker=marker, linestyle=style, label=name)
+            label = name.replace("moved_", "moved map's ")
+            axes.plot(row.shares, row.curves[name], color=colour, marker=marker, linestyle=style, label=label)
         axes.set_title(f"{row.network}: {row.positions}", fontsize=10)
         axes.grid(alpha=0.25)
     for axes in grid[-1]:
