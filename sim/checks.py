@@ -12,6 +12,7 @@ from fl.errors import RequestError
 from fl.settings import (
     CompressSettings,
     DataSettings,
+    DistillSettings,
     Experiment,
     FleetSettings,
     FolderSettings,
@@ -41,6 +42,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_fleet(experiment.fleet, experiment.partition.num_clients)
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
+    _check_attention(experiment.distill, experiment.system.student)
     _check_grid(experiment.grid)
     _check_writable("runs_dir", Path(experiment.runs_dir))
     _check_writable("cache_dir", cache_dir(experiment))
@@ -220,6 +222,14 @@ def _check_system(system: SystemSettings) -> None:
         raise RequestError(
             f"system.teacher and system.student must take the same input, got {system.teacher} and "
             f"{system.student}: {deaf} is deaf, {other} is not; add system=efficientnet, mobilenet or ladeda"
+        )
+
+
+def _check_attention(distill: DistillSettings, student: str) -> None:
+    if distill.attention_loss == "sigmoid_mse" and hears(student):
+        raise RequestError(
+            f"distill.attention_loss=sigmoid_mse needs maps of logits, but {student}'s are weights of its "
+            "attention; use correlation or kl, or add system=ladeda"
         )
 
 

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, kl_divergence
 
-from fl.distill.losses import attention_loss, distillation_loss, hard_loss, on_one_grid, soft_loss
+from fl.distill.losses import (
+    ATTENTION_LOSSES,
+    attention_loss,
+    distillation_loss,
+    hard_loss,
+    on_one_grid,
+    soft_loss,
+)
 
 logit = st.floats(-10, 10)
 
@@ -90,3 +97,66 @@ def test_clips_without_pictures_are_left_out_of_the_attention_loss() -> None:
     one = attention_loss(student[1:2], teacher[1:2], torch.ones(1))
     assert float(attention_loss(student, teacher, torch.tensor([0.0, 1, 0]))) == pytest.approx(float(one))
     assert float(attention_loss(student, teacher, torch.zeros(3))) == 0
+
+
+def random_maps(seed: int, scale: float = 1.0) -> torch.Tensor:
+    return scale * torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("kind", list(ATTENTION_LOSSES))
+def test_equal_maps_have_no_attention_loss_and_no_gradient_and_others_have_both(kind: str) -> None:
+    teacher, student = random_maps(0), random_maps(0).requires_grad_()
+    loss = attention_loss(student, teacher, torch.ones(3), kind)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-6, rtol=0)
+    other = random_maps(1).requires_grad_()
+    loss = attention_loss(other, teacher, torch.ones(3), kind)
+    (gradient,) = torch.autograd.grad(loss, other)
+    assert float(loss.detach()) > 0.01
+    assert float(gradient.abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize(("kind", "free"), [("correlation", True), ("kl", True), ("sigmoid_mse", False)])
+def test_scale_and_offset_matter_only_where_verdicts_are_taught(kind: str, free: bool) -> None:
+    student, teacher, seen = random_maps(0), random_maps(1), torch.ones(3)
+    plain = float(attention_loss(student, teacher, seen, kind))
+    for moved in (5 * student - 3, 0.01 * student + 8):
+        assert (float(attention_loss(moved, teacher, seen, kind)) == pytest.approx(plain, rel=1e-3)) == free
+        assert (float(attention_loss(student, 7 * teacher + 1, seen, kind)) == pytest.approx(plain)) == free
+
+
+@pytest.mark.parametrize("kind", list(ATTENTION_LOSSES))
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_constant_and_huge_maps_have_a_finite_loss_and_gradient(kind: str, scale: float) -> None:
+    constant = torch.full((3, 5, 4), -1190.0)
+    for student, teacher in ((constant, random_maps(0, scale)), (random_maps(0, scale), constant)):
+        student = student.clone().requires_grad_()
+        loss = attention_loss(student, teacher, torch.ones(3), kind)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert student.grad is not None
+        assert torch.isfinite(student.grad).all()
+
+
+def test_twice_the_correlation_loss_is_the_squared_error_of_standardised_maps() -> None:
+    # what sim_configs/distill/patch.yaml builds on
+    student, teacher = random_maps(0).requires_grad_(), random_maps(1, 300.0) - 500
+    apart = [
+        (maps - maps.mean((1, 2), keepdim=True)) / maps.std((1, 2), keepdim=True, correction=0)
+        for maps in (student, teacher)
+    ]
+    squared = (apart[0] - apart[1]).square().mean()
+    twice = 2 * attention_loss(student, teacher, torch.ones(3))
+    torch.testing.assert_close(twice, squared)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, student)[0] for loss in (twice, squared)))
+
+
+def test_the_kl_of_places_and_the_error_of_verdicts_in_closed_form() -> None:
+    # standardised (0, 1) is (-1, 1): its softmax is the Bernoulli of logit 2
+    teacher, flat = torch.tensor([[[0.0, 1.0]]]), torch.zeros(1, 1, 2)
+    p, uniform = Bernoulli(logits=torch.tensor(2.0)), Bernoulli(0.5)
+    expected = float(kl_divergence(p, uniform))
+    assert float(attention_loss(flat, teacher, torch.ones(1), "kl")) == pytest.approx(expected, rel=1e-5)
+    certain = torch.tensor([[[-1e4, 1e4]]])
+    assert float(attention_loss(flat, certain, torch.ones(1), "sigmoid_mse")) == pytest.approx(0.25)

@@ -106,6 +106,10 @@ BAD = [
         "compress.calibration=one_class is an ablation of compress.int8=static",
     ),
     (
+        "distill.attention_loss=sigmoid_mse",
+        "distill.attention_loss=sigmoid_mse needs maps of logits, but pin_lite's are weights",
+    ),
+    (
         "system.teacher=resnet18",
         "system.teacher and system.student must take the same input, got resnet18 and pin_lite",
     ),

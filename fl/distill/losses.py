@@ -6,7 +6,9 @@ The published code took the KL divergence of a softmax over one logit, which is 
 here it is the KL divergence of the two Bernoulli distributions that the logits stand for.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -24,7 +26,7 @@ class LossTerms:
         total: what is differentiated, without the proximal term.
         hard: binary cross-entropy against the labels.
         soft: Bernoulli KL times temperature squared; 0 where there is no teacher.
-        attention: 1 - Pearson correlation of the maps; 0 where there is no teacher or no picture.
+        attention: of `ATTENTION_LOSSES`; 0 where there is no teacher or no picture.
     """
 
     total: Tensor
@@ -56,12 +58,10 @@ def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
     return temperature**2 * (fake + real).mean()
 
 
-def attention_loss(student_maps: Tensor, teacher_maps: Tensor, seen: Tensor) -> Tensor:
-    """1 - Pearson correlation of the two maps of a clip, the mean over the clips with pictures; in [0, 2].
-
-    The correlation leaves scale and offset free, which is what EPS asks of a student: the same
-    order of positions. As a distillation loss: Huang et al. 2022 (DIST), section 3. A constant map
-    has correlation 0.
+def attention_loss(
+    student_maps: Tensor, teacher_maps: Tensor, seen: Tensor, kind: str = "correlation"
+) -> Tensor:
+    """How far the maps of a clip are apart, the mean over the clips with pictures; >= 0.
 
     A clip without sound counts: its queries are positions in time, its keys still pictures, and the map
     says which of them the teacher looks at. A clip without pictures does not: all keys are then the
@@ -72,12 +72,49 @@ def attention_loss(student_maps: Tensor, teacher_maps: Tensor, seen: Tensor) -> 
         student_maps: (batch, audio_steps, video_frames), or (batch, map_height, map_width) of pictures.
         teacher_maps: without gradient; of another size, both are averaged to the smaller on each axis.
         seen: (batch,), 1 where the clip has pictures, else 0.
+        kind: a key of `ATTENTION_LOSSES`.
     """
     student, teacher = (maps.flatten(1) for maps in on_one_grid(student_maps, teacher_maps))
+    return masked_mean(ATTENTION_LOSSES[kind](student, teacher), seen)
+
+
+def _correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - Pearson correlation of each clip's maps (batch, places), in [0, 2].
+
+    The correlation leaves scale and offset free, which is what EPS asks of a student: the same
+    order of positions. As a distillation loss: Huang et al. 2022 (DIST), section 3. A constant map
+    has correlation 0. It is half the mean squared error of the two maps, each standardised.
+    """
     student = student - student.mean(dim=1, keepdim=True)
     teacher = teacher - teacher.mean(dim=1, keepdim=True)
-    likeness = F.cosine_similarity(student, teacher, dim=1, eps=1e-12)
-    return masked_mean(1 - likeness, seen)
+    return 1 - F.cosine_similarity(student, teacher, dim=1, eps=1e-12)
+
+
+def _place_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence of the softmaxes over the places of two maps (batch, places), each standardised; >= 0.
+
+    Free of scale and offset like the correlation, but it weighs the places by the teacher's interest
+    (Shu et al. 2021, channel-wise distillation, section 3.2). A constant map is uniform.
+    """
+    q, p = (
+        F.log_softmax(F.layer_norm(maps, maps.shape[1:], eps=1e-12), dim=1) for maps in (student, teacher)
+    )
+    return F.kl_div(q, p, reduction="none", log_target=True).sum(dim=1)
+
+
+def _sigmoid_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of what two maps of logits (batch, places) say of each place; in [0, 1].
+
+    The level counts: a place's verdict is taught and not only the order of the places. The sigmoid
+    bounds a teacher's patch logits, which may reach -1000 and swamp the labels' loss otherwise.
+    """
+    return (torch.sigmoid(student) - torch.sigmoid(teacher)).square().mean(dim=1)
+
+
+ATTENTION_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"correlation": _correlation_loss, "kl": _place_loss, "sigmoid_mse": _sigmoid_loss}
+)
+"""Name -> loss (batch,) of the student's and the teacher's maps (batch, places)."""
 
 
 def on_one_grid(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,6 +143,7 @@ def distillation_loss(
     soft_weight: float,
     temperature: float,
     attention_weight: float,
+    attention_kind: str = "correlation",
 ) -> LossTerms:
     """All terms and their weighted sum.
 
@@ -119,10 +157,11 @@ def distillation_loss(
         soft_weight: in [0, 1]; the hard loss has weight 1 - soft_weight.
         temperature: > 0.
         attention_weight: >= 0.
+        attention_kind: a key of `ATTENTION_LOSSES`.
     """
     hard = hard_loss(student_logits, labels)
     soft = soft_loss(student_logits, teacher_logits, temperature)
-    attention = attention_loss(student_maps, teacher_maps, seen)
+    attention = attention_loss(student_maps, teacher_maps, seen, attention_kind)
     total = (1 - soft_weight) * hard + soft_weight * soft + attention_weight * attention
     return LossTerms(total, hard, soft, attention)
 
@@ -146,6 +185,7 @@ def batch_loss(logits: Tensor, maps: Tensor, batch: Batch, settings: DistillSett
         soft_weight=settings.soft_weight,
         temperature=settings.temperature,
         attention_weight=settings.attention_weight,
+        attention_kind=settings.attention_loss,
     )
 
 

@@ -75,6 +75,11 @@ class DistillSettings:
     soft_weight: float = setting(0.5, SHARE, doc="weight of the soft loss; 1 - it weighs the hard loss")
     temperature: float = setting(2.0, POSITIVE, doc="softens both logits of the soft loss")
     attention_weight: float = setting(0.3, NOT_NEGATIVE, doc="weight of the attention loss")
+    attention_loss: str = setting(
+        "correlation",
+        Limit(choices=("correlation", "kl", "sigmoid_mse")),
+        doc="how maps are compared; kl: as softmax over the places; sigmoid_mse: place by place, of logits",
+    )
     final_rate_share: float = setting(
         0.1,
         Limit(low=0, low_open=True, high=1),

@@ -11,12 +11,15 @@ usage: python -m sim audit ACTION RUN [--json]
 Actions
   compression    the dense student pruned to several shares and fine-tuned alike, float and INT8 of each:
                  size, latency, accuracy, EPS; the trade-offs as a plot in the run's figures
+  explanation    deletion and insertion curves of the teacher's and the student's maps, beside a random
+                 order and moved maps: are they faithful? One plot in the run's figures
   quantization   float against each INT8 variant on the test split; exit code 1 if the variant that
                  the run shipped, student.int8.onnx, breaks the tolerance
   robustness     teacher, student, pruned and INT8 under JPEG, resizing, blur, noise and H.264; one
                  plot each in the run's figures
 
   python -m sim audit compression runs/first --ratios 0.25 0.5
+  python -m sim audit explanation runs/first --num-clips 40
   python -m sim audit quantization runs/first --tolerance 0.01
   python -m sim audit robustness runs/first --kinds jpeg h264
 
@@ -26,6 +29,12 @@ Actions
 
 def _compression(argv: Sequence[str]) -> int:
     from sim.commands.audit_compression import main
+
+    return main(argv)
+
+
+def _explanation(argv: Sequence[str]) -> int:
+    from sim.commands.audit_explanation import main
 
     return main(argv)
 
@@ -43,7 +52,12 @@ def _robustness(argv: Sequence[str]) -> int:
 
 
 ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
-    {"compression": _compression, "quantization": _quantization, "robustness": _robustness}
+    {
+        "compression": _compression,
+        "explanation": _explanation,
+        "quantization": _quantization,
+        "robustness": _robustness,
+    }
 )
 
 
