@@ -176,7 +176,7 @@ def _fine_tune(workshop: Workshop, network: Detector, advance: Callable[[int, st
     settings = replace(
         experiment.warmup,
         max_epochs=workshop.num_epochs,
-        learning_rate=float(__import__("os").environ.get("LR", "1e-3")),
+        learning_rate=experiment.distill.learning_rate,
     )
     for means in train_epochs(
         network,
