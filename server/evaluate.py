@@ -24,7 +24,6 @@ from fl.seeds import generator
 from fl.settings import CompressSettings, LatencySettings
 from fl.state import flatten, weights_sha256
 from models.architecture import Architecture
-from models.output import Inputs
 
 PARITY_CLIPS = 8
 """Test clips on which the exported graph is compared with PyTorch each round."""
@@ -130,7 +129,7 @@ def export_student(
     architecture: Architecture, network: nn.Module, examiner: Examiner, stem: str
 ) -> tuple[Path, Path, float]:
     """Write the float and the INT8 graph; the largest difference of the float one from PyTorch."""
-    inputs = inputs_of(architecture, examiner.test)
+    inputs = inputs_like(examiner.test)
     template = load_template(architecture, network, inputs, examiner.cache_dir)
     card = replace(examiner.card, architecture_sha256=architecture.sha256)
     model = write_card(template.with_weights(network.state_dict()), card)
@@ -176,14 +175,9 @@ def describe(architecture: Architecture, network: nn.Module, examiner: Examiner)
 def macs_of(architecture: Architecture, examiner: Examiner) -> int:
     """Multiply-accumulates of one test clip, counted once for each architecture: no weight matters."""
     if architecture.sha256 not in examiner.macs:
-        macs = count_macs(architecture.build(), *inputs_of(architecture, examiner.test))
+        macs = count_macs(architecture.build(), *inputs_like(examiner.test))
         examiner.macs[architecture.sha256] = macs.total
     return examiner.macs[architecture.sha256]
-
-
-def inputs_of(architecture: Architecture, view: ShardView) -> Inputs:
-    """One clip's worth of random numbers in the shapes that the view's clips have."""
-    return inputs_like(view)
 
 
 def calibration_clips(public: ShardView, num_clips: int, seed: int) -> Calibration:

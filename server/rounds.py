@@ -11,6 +11,7 @@ from torch import nn
 
 from fl.compress.importance import prunable_groups
 from fl.compress.prune import apply_plan, reestimate_batchnorm
+from fl.compress.sessions import inputs_like
 from fl.compress.units import ChannelGroup
 from fl.data.shards import ShardView
 from fl.distill.batches import shuffled_batches
@@ -21,7 +22,7 @@ from fl.task import RoundTask
 from fl.wire import read_array, task_records
 from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
-from server.evaluate import Evaluation, Examiner, evaluate_student, inputs_of, macs_of
+from server.evaluate import Evaluation, Examiner, evaluate_student, macs_of
 from server.fleet import (
     WEAK_STEM,
     WeakWidth,
@@ -185,7 +186,7 @@ def prune_student(
         groups,
         decision.votes,
         ratio,
-        inputs_of(student.architecture, server.examiner.test),
+        inputs_like(server.examiner.test),
         server.examiner.cache_dir,
     )
     apply_plan(student.network, plan, image_size)

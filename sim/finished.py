@@ -16,8 +16,8 @@ from fl.data.corpora.building import METADATA_NAME
 from fl.data.reading import READER_VERSION
 from fl.data.shards import Shard
 from fl.data.tables import table_digest
-from fl.distill.batches import TeacherOutputs
-from fl.distill.teacher import open_outputs, outputs_folder
+from fl.distill.batches import TeacherAnswers, TeacherOutputs
+from fl.distill.teacher import live_teacher, open_outputs, outputs_folder
 from fl.errors import RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
@@ -80,6 +80,16 @@ class FinishedRun:
         if not folder.is_dir():
             raise self._missing("teacher's answers to these clips")
         return open_outputs(folder)
+
+    def teacher_answers(self, store: Shard) -> TeacherAnswers:
+        """What a student learns from: the cached outputs, or a live teacher where the run had one.
+
+        Raises:
+            RequestError: as in `teacher_outputs`.
+        """
+        if self.experiment.augment.teacher_view == "live":
+            return live_teacher(self.teacher_folder, self.experiment.teacher.precision)
+        return self.teacher_outputs(store)
 
     def _store_digest(self, split: str, clips: Sequence[Clip]) -> str:
         data = self.experiment.data

@@ -13,6 +13,7 @@ from flwr.app import Context, RecordDict
 from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
 from fl.compress.model_card import ModelCard
+from fl.compress.sessions import inputs_like
 from fl.data.shards import take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.first_weights import obtain_first_weights
@@ -23,7 +24,7 @@ from fl.metrics.scores import probabilities
 from fl.seeds import derive
 from fl.settings import Experiment
 from server.app import make_server_app
-from server.evaluate import Evaluation, Examiner, calibration_clips, inputs_of
+from server.evaluate import Evaluation, Examiner, calibration_clips
 from server.rounds import GlobalStudent, Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
@@ -57,6 +58,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     torch.set_num_threads(os.cpu_count() or 1)
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
+    told = caveats(prepared)
     with open_grid(prepared, experiment, cache_dir) as grid:  # its workers start during what comes next
         examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
         teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
@@ -82,11 +84,11 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
                 make_server_app(server, student)(grid, context)
             finally:
                 if last:
-                    finish(run_dir, experiment, prepared, teacher_row, last[0], overrides)
+                    finish(run_dir, experiment, prepared, teacher_row, last[0], overrides, told)
     draw_figures(run_dir)
     draw_partition(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
-    for caveat in caveats(prepared):
+    for caveat in told:
         progress.line(caveat)
     return run_dir
 
@@ -137,7 +139,7 @@ def export_teacher(prepared: Prepared, cache_dir: Path) -> Path:
     path = prepared.teacher.folder / "teacher.onnx"
     if not path.exists():
         network = prepared.teacher.load()
-        inputs = inputs_of(prepared.teacher.architecture, take(prepared.stores["test"]))
+        inputs = inputs_like(take(prepared.stores["test"]))
         template = load_template(prepared.teacher.architecture, network, inputs, cache_dir)
         save_model(template.with_weights(network.state_dict()), path)
     return path
@@ -157,7 +159,7 @@ def describe_teacher(prepared: Prepared, teacher_onnx: Path) -> Record:
         "num_epochs": prepared.teacher.num_epochs,
         "validation_auc": prepared.teacher.validation_auc,
         "num_parameters": count_parameters(network),
-        "macs": count_macs(network, *inputs_of(prepared.teacher.architecture, test)).total,
+        "macs": count_macs(network, *inputs_like(test)).total,
         "size_bytes": teacher_onnx.stat().st_size,
         **asdict(metrics),
     }
@@ -216,6 +218,7 @@ def finish(
     teacher_row: Record,
     evaluation: Evaluation,
     overrides: Sequence[str],
+    told: Sequence[str],
 ) -> None:
     """Write the summary and the predictions of the last recorded round."""
     summary = summarise(
@@ -224,7 +227,7 @@ def finish(
         asdict(experiment),
         overrides=list(overrides),
         partition={**asdict(experiment.partition), **prepared.skew},
-        caveats=caveats(prepared),
+        caveats=list(told),
         sha256=file_digests(sorted(run_dir.glob("student*.onnx"))),
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},

@@ -21,7 +21,7 @@ from fl.state import flatten
 from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
 from sim.__main__ import main
-from sim.audits.candidates import Workshop, dense_student, make_candidates, teacher_answers
+from sim.audits.candidates import Workshop, dense_student, make_candidates
 from sim.commands.audit_compression import audit_compression
 from sim.finished import FinishedRun
 from sim.record import append_round
@@ -53,7 +53,7 @@ def run(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> FinishedR
 
 def workshop_of(run: FinishedRun, trained: Trained, num_epochs: int, **compress: object) -> Workshop:
     settings = replace(run.experiment.compress, targets="all", batchnorm_batches=2, **compress)
-    return Workshop(run, trained.store, teacher_answers(run, trained.store), settings, num_epochs)
+    return Workshop(run, trained.store, run.teacher_answers(trained.store), settings, num_epochs)
 
 
 def test_each_share_is_pruned_from_the_dense_student(run: FinishedRun, trained: Trained) -> None:

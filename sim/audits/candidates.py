@@ -14,10 +14,10 @@ from torch import nn
 from clients.round import EdgeClient, measure_importance
 from fl.compress.importance import FloatVector, prunable_groups
 from fl.compress.prune import apply_plan, reestimate_batchnorm
+from fl.compress.sessions import inputs_like
 from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import TeacherAnswers, num_batches, shuffled_batches
 from fl.distill.supervised import train_epochs
-from fl.distill.teacher import live_teacher
 from fl.errors import RequestError
 from fl.seeds import derive, generator
 from fl.settings import CompressSettings
@@ -25,7 +25,6 @@ from fl.task import RoundTask
 from models.architecture import Architecture
 from models.zoo import Detector
 from server.checkpoint import load_checkpoint
-from server.evaluate import inputs_of
 from server.pruning import choose_plan
 from sim.audits.compression_aims import DENSE, TUNED
 from sim.finished import FinishedRun
@@ -92,13 +91,6 @@ class Workshop:
         return take(self.public)
 
 
-def teacher_answers(run: FinishedRun, public: Shard) -> TeacherAnswers:
-    """The teacher's answers to the server's clips: cached ones, or a live teacher where the run had one."""
-    if run.experiment.augment.teacher_view == "live":
-        return live_teacher(run.teacher_folder, run.experiment.teacher.precision)
-    return run.teacher_outputs(public)
-
-
 def make_candidates(
     workshop: Workshop, ratios: tuple[float, ...], advance: Callable[[int, str], None]
 ) -> Iterator[Candidate]:
@@ -148,7 +140,7 @@ def _prune(
     workshop: Workshop, architecture: Architecture, dense: Detector, votes: FloatVector, ratio: float
 ) -> tuple[Architecture, Detector]:
     experiment, network = workshop.run.experiment, copy.deepcopy(dense)
-    inputs = inputs_of(architecture, workshop.view)
+    inputs = inputs_like(workshop.view)
     image_size = inputs[0].shape[-1]
     groups = prunable_groups(network, workshop.compress.targets, image_size)
     plan = choose_plan(

@@ -9,15 +9,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from clients.round import loss_terms
 from fl.compress.calibration import Calibration
 from fl.compress.export import load_template, save_model
 from fl.compress.qat import fine_tune
 from fl.compress.quantize import quantize_int8, quantize_one_class, sweep_layers
-from fl.data.shards import Shard, take
-from fl.distill.teacher import live_teacher
+from fl.compress.sessions import inputs_like
+from fl.data.shards import Shard, ShardView, take
 from fl.errors import RequestError
-from server.evaluate import calibration_clips, inputs_of
+from models.architecture import Architecture
+from server.evaluate import calibration_clips
 from sim.finished import FinishedRun
 from sim.progress import Progress
 
@@ -109,20 +112,22 @@ def _quantize_aware(
 ) -> Path:
     """The student fine-tuned with rounding, then quantised statically."""
     experiment = run.experiment
-    live = experiment.augment.teacher_view == "live"
     student = fine_tune(
         run.network,
         take(public),
-        live_teacher(run.teacher_folder, experiment.teacher.precision)
-        if live
-        else run.teacher_outputs(public),
+        run.teacher_answers(public),
         partial(loss_terms, experiment.distill),
         experiment.distill,
         num_epochs=num_epochs,
         seed=experiment.seed,
     )
-    template = load_template(
-        run.architecture, student, inputs_of(run.architecture, take(public)), run.cache_dir
-    )
-    float_onnx = save_model(template.with_weights(student.state_dict()), folder / "qat.float.onnx")
+    float_onnx = save_float(run, run.architecture, student, take(public), folder / "qat.float.onnx")
     return quantize_int8(float_onnx, folder / "qat.onnx", "static", calibration)
+
+
+def save_float(
+    run: FinishedRun, architecture: Architecture, network: nn.Module, view: ShardView, path: Path
+) -> Path:
+    """Write a network's float graph, for clips like those of a view."""
+    template = load_template(architecture, network, inputs_like(view), run.cache_dir)
+    return save_model(template.with_weights(network.state_dict()), path)

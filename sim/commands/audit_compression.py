@@ -15,23 +15,21 @@ from torch import nn
 from clients.round import loss_terms
 from fl.compress.audit import Answers
 from fl.compress.calibration import Calibration
-from fl.compress.export import load_template, save_model
 from fl.compress.qat import fine_tune
 from fl.compress.quantize import quantize_int8
-from fl.compress.sessions import run_session, session_feeds
+from fl.compress.sessions import inputs_like, run_session, session_feeds
 from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import TeacherOutputs
+from fl.distill.predict import valid_rows
 from fl.errors import RequestError
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.explanation import EpsSummary, eps
 from fl.metrics.latency import open_session, time_interleaved
 from fl.seeds import derive, generator
-from models.architecture import Architecture
-from server.evaluate import calibration_clips, inputs_of
-from sim.audits.candidates import Candidate, Workshop, dense_student, make_candidates, teacher_answers
+from sim.audits.candidates import Candidate, Workshop, dense_student, make_candidates
 from sim.audits.compression_aims import DENSE, FLOAT, TEACHER, TUNED, Compression, Row, judge
-from sim.audits.variants import RECIPES
+from sim.audits.variants import RECIPES, calibration_of, save_float
 from sim.commands.arguments import Parser, run_parser
 from sim.finished import FinishedRun, open_run
 from sim.progress import Progress
@@ -88,14 +86,12 @@ def audit_compression(run: FinishedRun, stores: Mapping[str, Shard], asked: Name
         round_to=asked.round_to or run.experiment.compress.round_to,
         ratio_of=asked.ratio_of,
     )
-    workshop = Workshop(run, public, teacher_answers(run, public), compress, asked.epochs)
+    workshop = Workshop(run, public, run.teacher_answers(public), compress, asked.epochs)
     total = asked.epochs * (1 + len(asked.ratios))
     with progress.stage("Pruning and fine-tuning, epochs", total=total or None) as advance:
         candidates = list(make_candidates(workshop, tuple(asked.ratios), advance))
     with tempfile.TemporaryDirectory() as folder:
-        calibration = calibration_clips(
-            take(public), run.experiment.compress.calibration_clips, run.experiment.seed
-        )
+        calibration = calibration_of(run, public)
         graphs: dict[tuple[str, str], Path] = {}
         with progress.stage("Graphs", total=len(candidates)) as advance:
             for candidate in candidates:
@@ -126,7 +122,11 @@ def _export(
 ) -> Iterator[tuple[tuple[str, str], Path]]:
     """(network, variant) -> file: float, and INT8 by each recipe; of the control only the float one."""
     name, stem = candidate.name, folder / f"{candidate.name}.onnx"
-    float_onnx = _save(workshop, candidate.architecture, candidate.network, stem.with_suffix(".float.onnx"))
+
+    def save(network: nn.Module, path: Path) -> Path:
+        return save_float(workshop.run, candidate.architecture, network, workshop.view, path)
+
+    float_onnx = save(candidate.network, stem.with_suffix(".float.onnx"))
     yield (name, FLOAT), float_onnx
     if name == TUNED:
         return
@@ -145,14 +145,8 @@ def _export(
             num_epochs=qat_epochs,
             seed=derive(workshop.run.experiment.seed, "compression"),
         )
-        source = _save(workshop, candidate.architecture, network, stem.with_suffix(".rounded.onnx"))
+        source = save(network, stem.with_suffix(".rounded.onnx"))
         yield (name, QAT), quantize_int8(source, stem.with_suffix(".qat.onnx"), "static", calibration)
-
-
-def _save(workshop: Workshop, architecture: Architecture, network: nn.Module, path: Path) -> Path:
-    inputs = inputs_of(architecture, workshop.view)
-    template = load_template(architecture, network, inputs, workshop.run.cache_dir)
-    return save_model(template.with_weights(network.state_dict()), path)
 
 
 def _measure(
@@ -206,15 +200,15 @@ def _measure(
 
 
 def _cost(found: Candidate, test: ShardView) -> tuple[int, int]:
-    inputs = inputs_of(found.architecture, test)
+    inputs = inputs_like(test)
     return count_parameters(found.network), count_macs(found.network, *inputs).total
 
 
 def _explain(run: FinishedRun, test: ShardView, teacher: TeacherOutputs, answers: Answers) -> EpsSummary:
-    """EPS against the teacher; a clip without sound counts over all steps: none is padding."""
-    valid_steps = np.where(test.modalities[:, 1] > 0, test.valid_steps, answers.maps.shape[1])
+    """EPS against the teacher."""
+    maps = teacher.maps[test.rows]
     rng = generator(run.experiment.seed, 0, -1, "compression eps")
-    return eps(teacher.maps[test.rows], answers.maps, valid_steps, rng)
+    return eps(maps, answers.maps, valid_rows(test, maps), rng)
 
 
 def _check(asked: Namespace) -> None:
