@@ -105,6 +105,7 @@ def make_student(
             obtain_first_weights(
                 network,
                 prepared.stores["public"],
+                prepared.stores["validation"],
                 prepared.teacher,
                 public_teacher(prepared, experiment),
                 warmup,
