@@ -125,7 +125,8 @@ def training_views(run: FinishedRun, stores: Mapping[str, Shard]) -> _Seen:
             views.append(("clients", take(clients, np.sort(np.concatenate(parts)), lacks)))
     number, held = len(replied), sum(len(view) for split, view in views if split == "clients")
     notes = [
-        f"clients: {held} of {len(clients)} clips, held by the {number} clients whose replies were taken"
+        "student: float, of the last checkpoint",
+        f"clients: {held} of {len(clients)} clips, held by the {number} clients whose replies were taken",
     ]
     warm = experiment.warmup.max_epochs > 0
     notes.append(

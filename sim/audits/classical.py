@@ -31,6 +31,8 @@ HOG_SIZE = 64
 """Side to which a crop is brought first, pixels: cells of 8, blocks of 2 x 2 cells, 9 directions."""
 NUM_COMPONENTS = 64
 """Principal components of the pictures, at most; a quarter of the training clips where that is less."""
+NUM_TREES = 300
+"""Of the forest."""
 MAX_FOLDS = 5
 _BATCH = 64
 
@@ -92,7 +94,7 @@ def _tree(seed: int, **chosen: Any) -> Any:
 
 
 def _forest(seed: int, **chosen: Any) -> Any:
-    return RandomForestClassifier(300, random_state=seed, **chosen)
+    return RandomForestClassifier(NUM_TREES, random_state=seed, **chosen)
 
 
 MODELS: Mapping[str, _Kind] = MappingProxyType(

@@ -63,6 +63,7 @@ class ModelResult:
         false_positives: real clips called fake.
         false_negatives: fakes called real.
         true_positives: fakes called fake.
+        by_category: category -> share of its test clips judged correctly.
         p_value: McNemar's exact test against the student; None for the student itself.
     """
 
@@ -82,6 +83,7 @@ class ModelResult:
     false_positives: int
     false_negatives: int
     true_positives: int
+    by_category: Mapping[str, float | None]
     p_value: float | None
 
 
@@ -106,7 +108,7 @@ def judge(
     training = [row for row in table if row.split in trained_on]
     test = [row for row in table if row.split == TEST]
     labels, scores = columns(test, model)
-    told = detection_metrics(labels, scores)
+    told = detection_metrics(labels, scores, [row.category for row in test])
     seen = detection_metrics(*columns(training, model)).accuracy
     gap = None if seen is None or told.accuracy is None else seen - told.accuracy
     counts = confusion_matrix(labels, scores > 0.5, labels=[0, 1]).ravel().tolist()
@@ -128,6 +130,7 @@ def judge(
         false_positives=counts[1],
         false_negatives=counts[2],
         true_positives=counts[3],
+        by_category={name: found.accuracy for name, found in told.by_category.items()},
         p_value=against,
     )
 

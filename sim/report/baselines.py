@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from sklearn.metrics import roc_curve
 
+from fl.data.clips import REAL
 from sim.audits.prediction_table import TEST, columns
 from sim.progress import MAX_COLUMNS, clean
 from sim.report.cells import number_table, percent, three
@@ -32,7 +33,7 @@ WIDTH = 0.38
 
 
 def print_baselines(audit: "Baselines") -> None:
-    """Accuracies and ranking, then verdicts, then what trained whom."""
+    """Accuracies and ranking, verdicts, accuracy by manipulation, then what trained whom."""
     console = Console(width=MAX_COLUMNS, file=sys.stdout)
 
     def line(text: str) -> None:
@@ -47,6 +48,7 @@ def print_baselines(audit: "Baselines") -> None:
         "was chosen."
     )
     console.print(_verdicts(audit.results))
+    console.print(_categories(audit.results))
     for note in audit.notes:
         line(note)
     for path in (audit.table, audit.figure):
@@ -102,6 +104,13 @@ def _verdicts(results: Sequence["ModelResult"]) -> Table:
     return table
 
 
+def _categories(results: Sequence["ModelResult"]) -> Table:
+    table = number_table("test acc. %", *(result.model for result in results))
+    for name in sorted(results[0].by_category, key=lambda name: (name != REAL, name)):
+        table.add_row(clean(name), *(percent(result.by_category[name]) for result in results))
+    return table
+
+
 def draw_baselines(audit: "Baselines", rows: Sequence["ClipScore"], folder: Path) -> list[Path]:
     """``baselines.png``: training and test accuracy with the gap, and the ROC of all models.
 
@@ -139,12 +148,16 @@ def _draw_bars(axes: Axes, results: Sequence["ModelResult"]) -> None:
             axes.text(index, max(heights) + 7, text, ha="center", fontsize=10, fontweight="bold")
     axes.bar(0, 0, facecolor="white", edgecolor=GREY, hatch="///", label="on the clips that trained it")
     axes.bar(0, 0, color=GREY, label="on test clips")
-    axes.axhline(50, color=GREY, linestyle=":", linewidth=1)
+    judged = results[0]
+    num_real = judged.true_negatives + judged.false_positives
+    num_fake = judged.true_positives + judged.false_negatives
+    larger = 100 * max(num_real, num_fake) / (num_real + num_fake)
+    axes.axhline(larger, color=GREY, linestyle=":", linewidth=1, label="always the commoner class")
     axes.set_xticks(range(len(results)), [result.model for result in results])
     axes.set(
-        ylim=(0, 124), yticks=range(0, 101, 20), ylabel="accuracy, %", title="Training and test accuracy"
+        ylim=(0, 130), yticks=range(0, 101, 20), ylabel="accuracy, %", title="Training and test accuracy"
     )
-    axes.legend(loc="lower left", fontsize=9)
+    axes.legend(loc="upper center", ncols=3, fontsize=9)
 
 
 def _draw_roc(axes: Axes, results: Sequence["ModelResult"], test: Sequence["ClipScore"]) -> None:
