@@ -20,6 +20,8 @@ from fl.metrics.detection import auc_interval, detection_metrics
 
 STUDENT, TEST = "student", "test"
 
+SCORES_FILE = "baselines.csv"
+
 Floats = NDArray[np.float64]
 
 

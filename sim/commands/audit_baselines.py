@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from sim.audits.baselines import audit_baselines
-from sim.audits.prediction_table import write_scores
+from sim.audits.prediction_table import SCORES_FILE, write_scores
 from sim.commands.arguments import run_parser
 from sim.finished import open_run
-
-TABLE_FILE = "baselines.csv"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from sim.report.baselines import draw_baselines, print_baselines
 
     audit, rows = audit_baselines(open_run(asked.run, asked.cache_dir))
-    table = write_scores(rows, asked.run / TABLE_FILE)
+    table = write_scores(rows, asked.run / SCORES_FILE)
     (figure,) = draw_baselines(audit, rows, asked.run / "figures")
     audit = replace(audit, table=str(table), figure=str(figure))
     if asked.json:
