@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fl.metrics.comparison import compare_detectors
-from sim.studies.measuring import measured_row, test_scores
+from sim.studies.measuring import measured_row, scores_of_test
 from sim.studies.published import PUBLISHED
 from sim.studies.study import Claim, Replay, Subject
 
@@ -84,7 +84,7 @@ def _paired(
     key: str, ahead: Subject, behind: Subject, folders: Mapping[str, Path]
 ) -> tuple[float, float | None, float | None]:
     """The difference on the clips that both judged, with its bootstrap interval; accuracy in percent."""
-    first, second = (test_scores(folders[subject.job], subject.network) for subject in (behind, ahead))
+    first, second = (scores_of_test(folders[subject.job], subject.network) for subject in (behind, ahead))
     if first.clips != second.clips:
         raise ValueError(f"{behind.job} and {ahead.job} were not tested on the same clips")
     found = compare_detectors(first.labels, first.scores, second.scores, np.random.default_rng(0))

@@ -123,7 +123,7 @@ def _without_nothing(row: Mapping[str, float | None]) -> dict[str, float]:
     return {key: float(value) for key, value in row.items() if value is not None}
 
 
-def test_scores(folder: Path, network: str) -> TestScores:
+def scores_of_test(folder: Path, network: str) -> TestScores:
     """The predictions of a run's network, or of a model of its `audit baselines`, on the test split."""
     name, column = PREDICTIONS_FILE, SCORE_COLUMNS.get(network, "")
     if network.startswith(CLASSICAL):

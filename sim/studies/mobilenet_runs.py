@@ -94,7 +94,7 @@ MOBILENET = Study(
         "the study gives no features or settings of its classical models: ours are said in the audit below",
         "its pruning, quantisation and distillation are described and have no results: ours stand "
         "without a published one",
-        "central is one client with all clients' clips; federated is 4 clients with different mixes",
+        "central is one client with all clients' clips; federated is 8 clients with different mixes",
     ),
     full_differences=(
         "MobileNetV3-Small, since the study does not say which; random weights unless system.pretrained=true",

@@ -73,7 +73,7 @@ PATCH = Study(
         "do not arrive within so few steps, and the teacher answers a constant",
         "patch logits are standardised for each picture: the source's raw ones, down to -1190, swamp "
         "the labels",
-        "central is one client with all clients' clips; federated is 4 clients with different mixes",
+        "central is one client with all clients' clips; federated is 8 clients with different mixes",
     ),
     full_differences=(
         "patch logits are standardised for each picture: the source's raw ones, down to -1190, swamp "

@@ -137,7 +137,7 @@ THESIS = Study(
         "pruned in 3 steps with one epoch after each, not 5 with up to 20; channels are what the ratio "
         "counts, "
         "voted on by Taylor importance over all clips of the clients",
-        "central is one client with all clients' clips; federated is 4 clients with different mixes",
+        "central is one client with all clients' clips; federated is 8 clients with different mixes",
         "MB and latency are of ONNX files, one clip, one thread; the thesis timed 32 pictures in "
         "PyTorch. The "
         "teacher's speed is B0's",
