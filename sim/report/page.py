@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-import matplotlib
 from matplotlib.figure import Figure
+
+from sim.report.column import PRINT_DPI
+from sim.report.latex import latex_table
+from sim.report.saving import picture_bytes
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #f3f5f7; --line: #d5dae0;
@@ -51,7 +54,7 @@ Cell = str | tuple[str, str]
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of a page, that can be read as CSV and Markdown too.
+    """A table of a page, that can be read as CSV, Markdown and LaTeX too.
 
     Attributes:
         name: of its files, without ending.
@@ -97,17 +100,29 @@ class PageTable:
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines
         )
 
+    def latex(self) -> str:
+        """For ``booktabs``, with caption and label."""
+        rows = [[_text(cell) for cell in row] for row in self.rows]
+        return latex_table(self.name, self.caption, self.headings, rows, text=self.text)
+
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure of a page, with what it shows in words."""
+    """A figure of a page, with what it shows in words.
 
+    Attributes:
+        name: of its files in print, without ending.
+        figure: of `sim.report.column`: it is shown as it is printed.
+        caption: what it shows.
+    """
+
+    name: str
     figure: Figure
     caption: str
 
     def html(self) -> str:
         """The figure as SVG in a data URI: ids of several figures cannot meet."""
-        picture = base64.b64encode(svg(self.figure)).decode()
+        picture = base64.b64encode(picture_bytes(self.figure, "svg", PRINT_DPI)).decode()
         return (
             f'<figure><img alt="{escape(self.caption)}" src="data:image/svg+xml;base64,{picture}">'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>\n"
@@ -157,14 +172,6 @@ def page(title: str, sections: Sequence[Section]) -> str:
         f'<nav aria-label="Contents">{_contents(sections)}</nav>\n'
         f"<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
     )
-
-
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG on white, the same bytes each time."""
-    file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "fedpin"}):
-        figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
-    return file.getvalue()
 
 
 def _contents(sections: Sequence[Section]) -> str:
