@@ -49,15 +49,18 @@ def profile(attention: Floats) -> Floats:
 
 
 def overlay(picture: NDArray[np.uint8], values: Floats) -> NDArray[np.uint8]:
-    """A picture in grey with a map over it: red speaks for fake, blue for real, stronger where it is larger.
+    """A picture in grey with a map over it: red above its own mean, blue below it.
+
+    EPS compares orders, not amounts; so a map's pattern is shown and not its level. A constant one has no colour.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        values: (height, width), signed; scaled by its largest magnitude.
+        values: (height, width), signed.
     """
     height, width = picture.shape[:2]
-    wide = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
-    share = np.clip(wide / (np.abs(values).max() or 1.0), -1, 1)[..., None]
+    centred = values - values.mean()
+    wide = cv2.resize(centred, (width, height), interpolation=cv2.INTER_CUBIC)
+    share = np.clip(wide / (np.abs(centred).max() or 1.0), -1, 1)[..., None]
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     colour = np.where(share > 0, np.array([213.0, 46.0, 0.0]), np.array([0.0, 96.0, 200.0]))
     strength = 0.65 * np.abs(share)
@@ -103,7 +106,7 @@ def _draw_map(axes: Axes, clip: ExplainedClip, values: Floats, top: float) -> No
     steps, count = values.shape
     extent = (clip.start_s, clip.start_s + steps * clip.step_s, count + 0.5, 0.5)
     axes.imshow(
-        values.T, aspect="auto", cmap="viridis", vmin=0, vmax=top, extent=extent, interpolation="nearest"
+        values.T, aspect="auto", cmap="viridis", vmin=0, vmax=top, extent=extent, interpolation="none"
     )
     axes.set_yticks(np.unique(np.linspace(1, count, min(count, STRIP)).round().astype(int)))
     axes.set_xlabel("sound at, s")
@@ -120,7 +123,7 @@ def _strip(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _show(axes: Axes, picture: NDArray[np.uint8], title: str, colour: str = "black") -> None:
-    axes.imshow(picture, interpolation="nearest")
+    axes.imshow(picture, interpolation="none")
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=SMALL, pad=3)
     axes.spines[:].set(linewidth=1.0, edgecolor=colour)

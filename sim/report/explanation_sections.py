@@ -16,8 +16,8 @@ _IN_TIME = (
     "the share of each frame, brighter is more, on one scale for both."
 )
 _OVER_PICTURE = (
-    "The middle frame, and over it each network's map, a mean over the clip's frames: red speaks for fake, "
-    "blue for real, each map scaled by its largest value."
+    "The middle frame, and over it each network's map, a mean over the clip's frames: red speaks more for "
+    "fake than the mean of the map, blue less; each map is scaled by its largest distance from that mean."
 )
 
 

@@ -41,6 +41,8 @@ def draw_front(
     reach = {name: (scale * low, scale * high) for name, (low, high) in (ranges or {}).items()}
     ends = [end for row, _, _ in points for end in reach.get(row.name, ())]
     set_scales(axes, [x for _, x, _ in points], [y for _, _, y in points] + ends)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low / 2, high * 1.4)  # a column is narrow: room for labels beside the points
     segments = list(pairwise(corners))
     for row, x, y in points:
         best = (x, y) in front

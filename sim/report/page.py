@@ -1,12 +1,12 @@
 """A page of HTML that needs nothing else: style inline, figures as data URIs, no script, no network."""
 
-import base64
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -33,11 +33,11 @@ caption span { display: inline-block; position: sticky; left: 0; max-width: min(
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child, .text th, .text td { text-align: left; }
-.text td { white-space: normal; }
+.text td, .text th { white-space: normal; } .text td { overflow-wrap: anywhere; min-width: 4.5rem; }
 thead th { vertical-align: bottom; background: var(--soft); white-space: normal; }
 figure { margin: 1rem 0; } figcaption { color: var(--dim); font-size: .88rem; }
-figure img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
-  border-radius: 4px; }
+figure img { display: block; width: 100%; max-width: 30rem; height: auto;
+  background: #fff; border: 1px solid var(--line); border-radius: 4px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 1rem; }
 .note { background: var(--warn); padding: .5rem .9rem; border-radius: 4px; }
 .dim { color: var(--dim); } td.good { background: var(--good); } td.bad { background: var(--bad); }
@@ -47,6 +47,8 @@ td.warn { background: var(--warn); }
   body { max-width: none; font-size: 10pt; padding: 0; } nav { display: none; } .scroll { overflow: visible; }
   figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
+
+_IN_DATA_URI = " !$'()*+,-./:;=?@[]^_`{|}~"
 
 Cell = str | tuple[str, str]
 """Text, or text and a class of `STYLE`: "good", "bad", "warn", "dim"."""
@@ -122,9 +124,11 @@ class PageFigure:
 
     def html(self) -> str:
         """The figure as SVG in a data URI: ids of several figures cannot meet."""
-        picture = base64.b64encode(picture_bytes(self.figure, "svg", PRINT_DPI)).decode()
+        # Not in base64, which is a third longer; URLs lose their line feeds.
+        text = picture_bytes(self.figure, "svg", PRINT_DPI).decode().replace("\n", " ")
+        picture = escape(quote(text, safe=_IN_DATA_URI))
         return (
-            f'<figure><img alt="{escape(self.caption)}" src="data:image/svg+xml;base64,{picture}">'
+            f'<figure><img alt="{escape(self.caption)}" src="data:image/svg+xml;charset=utf-8,{picture}">'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>\n"
         )
 

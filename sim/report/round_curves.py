@@ -117,6 +117,9 @@ PANELS: Mapping[str, Panel] = {
 }
 """Name of a figure -> what it shows."""
 
+MANY_DECADES = 1e3
+"""Values so far apart have ticks at the powers of ten alone."""
+
 GROUP_LOOKS = (
     (BLUE, "-", "o"),
     (ORANGE, "--", "s"),
@@ -193,7 +196,9 @@ def _draw(panel: Panel, curves: Sequence[tuple[str, Curve, Records]], pruned: Se
     axes.grid(alpha=0.25)
     if panel.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        low, high = axes.dataLim.intervaly
+        subs = (1.0,) if high > MANY_DECADES * low else (1.0, 2.0, 5.0)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
     if panel.from_zero:

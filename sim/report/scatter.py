@@ -21,6 +21,8 @@ SKY = "#56B4E9"
 POINT_RADIUS = 7.0
 """Half the side of the square that a point takes, in points (1/72 inch)."""
 
+_OVER_TEXT = 10.0
+"""How much worse it is to lie on another label than on a line."""
 
 Point = tuple[float, float]
 
@@ -128,12 +130,12 @@ def place_labels(figure: Figure, axes: Axes, marks: Marks, fontsize: float = 8.5
         ]
         lines = [_leader(centre, box, radius, scale) for box in boxes]
         costs = [
-            _cost(box, taken, inside) + sum(_cost(piece, written, inside) for piece in line)
+            _cost(box, taken, inside) + _OVER_TEXT * sum(_cost(one, written, inside) for one in (box, *line))
             for box, line in zip(boxes, lines, strict=True)
         ]
         best = costs.index(min(costs))
         note.set_position(offsets[best])
-        taken += [boxes[best], *lines[best]]
+        taken += [boxes[best].padded(2 * scale), *lines[best]]
         written.append(boxes[best])
         placed.append(note)
     return placed
