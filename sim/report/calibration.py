@@ -99,7 +99,7 @@ def draw_calibration(networks: Sequence[Scores]) -> Figure:
         below.vlines(given, 0, counts, color=colour, linewidth=1, alpha=0.6)
     axes.set(ylim=(-0.03, 1.03), ylabel="share of fakes found")
     below.set(xlim=(-0.03, 1.03), xlabel="probability of fake (mean of the bin)", ylabel="clips")
-    below.set_ylim(0, None)
+    below.set_ylim(0, 1.2 * below.dataLim.y1)
     for one in (axes, below):
         dress(one).grid(alpha=0.25)
     legend_above(figure, axes)

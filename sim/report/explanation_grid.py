@@ -51,7 +51,7 @@ def profile(attention: Floats) -> Floats:
 def overlay(picture: NDArray[np.uint8], values: Floats) -> NDArray[np.uint8]:
     """A picture in grey with a map over it: red above its own mean, blue below it.
 
-    EPS compares orders, not amounts; so a map's pattern is shown and not its level. A constant one has no colour.
+    EPS compares orders, not amounts: a map's pattern is shown, not its level. A constant one has no colour.
 
     Args:
         picture: (H, W, 3) uint8 RGB.

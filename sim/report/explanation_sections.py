@@ -35,7 +35,8 @@ def explanation_blocks(folder: Path, cache_dir: Path | None = None) -> Iterator[
     try:
         clips = explain_clips(open_run(folder, cache_dir))
     except FedpinError as error:
-        yield Note(f"Not shown, the rest of the page is complete: {error}", warning=True)
+        text = "No maps: the run cannot be opened again with its clips and its teacher. All else is complete."
+        yield Note(f"{text} {error}", warning=True)
         return
     counts = ", ".join(f"{clip.num_clips} {'fake' if clip.label else 'real'}" for clip in clips)
     rule = _RULE.format(share=CONFIDENT, counts=counts)
