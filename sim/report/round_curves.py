@@ -108,8 +108,8 @@ PANELS: Mapping[str, Panel] = {
         from_zero=True,
     ),
     "size": Panel(
-        "Size of the ONNX file",
-        "MB ($10^6$ bytes)",
+        "Size of the ONNX file, 1 MB = 1,000,000 bytes",
+        "size, MB",
         _four((*_FP32, "size_bytes"), (*_INT8, "size_bytes")),
         1e-6,
         from_zero=True,

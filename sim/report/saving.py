@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fl.errors import RunError
 from sim.report.figures import DPI
@@ -21,6 +22,9 @@ def picture_bytes(figure: Figure, ending: str, dpi: float = DPI) -> bytes:
         dpi: of a PNG, and of pictures within an SVG.
     """
     file = io.BytesIO()
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it would move things a little each time
     with rc_context({"svg.hashsalt": "fedpin"}):
         undated = {"Date": None} if ending == "svg" else {}
         figure.savefig(file, format=ending, dpi=dpi, facecolor="white", metadata=undated)
