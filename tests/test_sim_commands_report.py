@@ -1,110 +1,39 @@
 """The report: one page from records that a run writes."""
 
-import base64
 import csv
 import json
 import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from recorded_runs import NUM_CLIPS, a_round, predictions, write_run
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from fl.errors import RequestError, RunError
 from fl.metrics.comparison import resamples
 from fl.metrics.detection import detection_metrics
 from sim.commands.report import main, write_whole
-from sim.record import Prediction, append_round, summarise, write_predictions, write_summary
+from sim.record import Prediction, append_round, summarise, write_summary
 from sim.report.comparison import check_clips, compared
-from sim.report.curves import GRID, calibration_points, confusion, precision_recall_band, roc_band
+from sim.report.curves import GRID, confusion, precision_recall_band, roc_band
 from sim.report.fronts import draw_front
 from sim.report.ledger import failures_table, ledger_table, simulated_table, state_of
 from sim.report.page import Note, PageFigure, PageTable, Section, page
 from sim.report.recorded_run import Scores, read_run
-from sim.report.run_sections import caveats_of, model_rows
+from sim.report.run_rows import model_rows
+from sim.report.run_sections import caveats_of
 from sim.report.table import ModelRow
 from sim.round_record import complete_round
-
-NUM_CLIPS = 40
-PARTITION = {
-    "scheme": "dirichlet",
-    "alpha": 1.0,
-    "sizes": [4, 4, 4],
-    "categories": ["real", "FaceSwap"],
-    "counts": [[2, 2]] * 3,
-    "qualities": ["h264"],
-    "quality_counts": [[4]] * 3,
-    "lacks": [""] * 3,
-    "label_divergence": 0.0,
-    "category_divergence": 0.1,
-    "quality_divergence": 0.0,
-}
-
-
-def a_round(index: int, **changes: Any) -> dict[str, Any]:
-    """A round of three clients: one replies, one straggles, one fails."""
-    graph = {
-        "size_bytes": 4_000_000,
-        "latency_ms_p50": 2.0,
-        "latency_ms_p95": 2.5,
-        "accuracy": 0.5,
-        "auc": 0.5,
-    }
-    return {
-        "round_index": index,
-        "clients": {
-            "sampled": [0, 1, 2],
-            "replied": [0, 1],
-            "failed": [{"client_id": 2, "stage": "gate", "reason": "loss is <nan>"}],
-            "missing": [],
-            "stragglers": [1],
-        },
-        "train": {"loss": 1 / index},
-        "global": {"accuracy": 0.5, "f1": 0.5, "auc": 0.5},
-        "eps": {"mean": 0.5, "ci95": [0.4, 0.6], "shuffled": 0.3},
-        "onnx": {"fp32": graph, "int8": {**graph, "latency_ms_p50": 1.0}, "teacher_latency_ms_p50": 20.0},
-        "bytes": {"down": 1_500_000, "up": 1_000_000},
-        "simulated": {"round_s": 30.25, "by_device": {"camera": 30.25, "phone": 3.0}},
-        **changes,
-    }
-
-
-def predictions(seed: int, num_clips: int = NUM_CLIPS) -> list[Prediction]:
-    rng = np.random.default_rng(seed)
-    found = []
-    for index in range(num_clips):
-        label = index % 2
-        score, int8, teacher = np.clip(0.4 * label + 0.3 + rng.normal(0, 0.25, 3), 0, 1)
-        category = "FaceSwap <b>" if label else "real"
-        found.append(
-            Prediction(f"{index:03}.mp4", label, category, float(score), float(int8), float(teacher))
-        )
-    return found
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    def make(
-        name: str, seed: int = 0, rows: Sequence[Prediction] | None = None, settings: str = "seed: 1\n"
-    ) -> Path:
-        folder = tmp_path / name
-        (folder / ".hydra").mkdir(parents=True)
-        (folder / ".hydra" / "config.yaml").write_text(settings)
-        for index in (1, 2):
-            append_round(folder, a_round(index))
-        teacher = {"latency_ms_p50": 20.0, "accuracy": 0.9, "auc": 0.9}
-        summary = summarise(
-            folder, teacher, {}, partition=PARTITION, caveats=["LEAK: <1> clip"], overrides=[]
-        )
-        write_summary(folder, summary)
-        write_predictions(folder, predictions(seed) if rows is None else rows)
-        return folder
-
-    return make
+    return lambda name, *args, **kwargs: write_run(tmp_path / name, *args, **kwargs)
 
 
 class Reader(HTMLParser):
@@ -145,10 +74,10 @@ def test_one_page_holds_everything_and_needs_nothing(
     text, found = out.read_text(encoding="utf-8"), read_page(out)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found.attributes}
     sources = [values["src"] or "" for tag, values in found.attributes if tag == "img"]
-    assert len(sources) == 10
+    assert len(sources) == 15
     for source in sources:
-        assert source.startswith("data:image/svg+xml;base64,")
-        assert ElementTree.fromstring(base64.b64decode(source.partition(",")[2])).tag.endswith("svg")
+        assert source.startswith("data:image/svg+xml;charset=utf-8,")
+        assert ElementTree.fromstring(unquote(source.partition(",")[2])).tag.endswith("svg")
     assert all(values.get("alt") for tag, values in found.attributes if tag == "img")
     ids = [values["id"] for _, values in found.attributes if "id" in values]
     links = [values["href"] for tag, values in found.attributes if tag == "a"]
@@ -229,7 +158,7 @@ def test_only_settings_that_differ_are_shown(make_run: Callable[..., Path]) -> N
 
 def test_two_runs_are_compared_on_the_clips_of_both(make_run: Callable[..., Path]) -> None:
     runs = [read_run(make_run("first")), read_run(make_run("second", rows=predictions(1, NUM_CLIPS - 6)))]
-    section = compared(runs, [model_rows(run) for run in runs])
+    section = compared(runs)
     assert section.title == "2 runs compared"
     table = section.blocks[0]
     assert isinstance(table, PageTable)
@@ -245,7 +174,7 @@ def test_two_runs_are_compared_on_the_clips_of_both(make_run: Callable[..., Path
     accuracies = [f"{100 * np.mean(one):.1f}" for one in right]
     assert rows[0]["accuracy, %"] == " → ".join(accuracies)
     captions = [block.caption for block in section.blocks if isinstance(block, PageFigure)]
-    assert len(captions) == 2
+    assert len(captions) == 7  # five quantities by round, two fronts
     assert all(caption.endswith("1 = first, 2 = second.") for caption in captions)
 
 
@@ -268,7 +197,7 @@ def test_one_class_and_missing_networks_are_reported_too(make_run: Callable[...,
     main([str(folder)])
     text = (folder / "report.html").read_text()
     assert "Without both classes in the test split there are no curves" in text
-    assert "INT8 student" not in text
+    assert '<th scope="row">INT8 student' not in text  # the rounds know it, the predictions do not
 
 
 def test_a_round_that_measured_nothing_does_no_harm(make_run: Callable[..., Path]) -> None:
@@ -339,13 +268,9 @@ def test_bands_are_those_of_scikit_learns_curves_on_the_same_resamples() -> None
         np.testing.assert_allclose(band.high[first:], high)
 
 
-def test_counts_of_confusion_and_calibration_are_right_by_hand() -> None:
+def test_counts_of_confusion_are_right_by_hand() -> None:
     table = scored([0, 0, 1, 1, 1], [0.02, 0.93, 0.04, 0.97, 1.0])
     assert confusion(table).tolist() == [[1, 1], [1, 2]]
-    given, share, counts = calibration_points(table)
-    np.testing.assert_allclose(given, [0.03, 2.9 / 3])
-    np.testing.assert_allclose(share, [1 / 2, 2 / 3])
-    assert counts.tolist() == [2, 3]
 
 
 def test_dominated_networks_are_grey() -> None:

@@ -16,7 +16,7 @@ REPORT_FILE = "report.html"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the page, and with ``--tables`` its tables; print the files.
+    """Write the page, and if asked its tables and figures; print the files.
 
     Returns:
         0.
@@ -32,20 +32,26 @@ def main(argv: Sequence[str]) -> int:
     out: Path = asked.out or folders[0] / REPORT_FILE
     if out.is_dir():
         raise RequestError(f"--out must be a file, got the folder {str(out)!r}")
+    if asked.cache_dir and not asked.cache_dir.is_dir():
+        raise RequestError(
+            f"--cache-dir must be a folder, got {str(asked.cache_dir)!r}; leave it out without one"
+        )
     from sim.report.comparison import compared
     from sim.report.page import page
     from sim.report.recorded_run import read_run
-    from sim.report.run_sections import model_rows, sections_of
+    from sim.report.run_sections import sections_of
 
     runs = [read_run(folder) for folder in folders]
-    sections = [compared(runs, [model_rows(run) for run in runs])] if len(runs) > 1 else []
-    parts = [sections_of(run) for run in runs]
+    sections = [compared(runs)] if len(runs) > 1 else []
+    parts = [sections_of(run, asked.cache_dir) for run in runs]
     title = "fedpin: " + " and ".join(run.name for run in runs)
     written = [write_whole(out, page(title, [*sections, *(section for part in parts for section in part)]))]
-    if asked.tables:
-        written += _write_tables(out.with_suffix(""), "", sections)
-        for index, part in enumerate(parts):
-            written += _write_tables(out.with_suffix(""), f"run{index + 1}_" if len(parts) > 1 else "", part)
+    prefixes = [f"run{index}_" if len(parts) > 1 else "" for index in range(1, len(parts) + 1)]
+    for prefix, part in [("", sections), *zip(prefixes, parts, strict=True)]:
+        if asked.tables:
+            written += _write_tables(out.with_suffix(""), prefix, part)
+        if asked.figures:
+            written += _write_figures(out.parent / "figures" / "print", prefix, part)
     sys.stdout.write("".join(f"{path}\n" for path in written))
     return 0
 
@@ -68,19 +74,44 @@ def _parser() -> Parser:
     parser.add_argument(
         "--tables",
         action="store_true",
-        help="write the tables as CSV and Markdown too, in a folder beside the page",
+        help="write the tables as CSV, Markdown and LaTeX too, in a folder beside the page",
+    )
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="write the figures for print too, PNG (300 dpi) and SVG, in figures/print beside the page",
+    )
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="the runs' cache, if it was moved: clips and teacher, for the explanation maps",
     )
     return parser
 
 
 def _write_tables(folder: Path, prefix: str, sections: Sequence["Section"]) -> list[Path]:
-    """Each table of the sections as CSV and as Markdown."""
+    """Each table of the sections as CSV, Markdown and LaTeX."""
     from sim.report.page import PageTable
 
     written = []
     for table in (block for section in sections for block in section.blocks if isinstance(block, PageTable)):
         written.append(write_whole(folder / f"{prefix}{table.name}.csv", table.csv()))
         written.append(write_whole(folder / f"{prefix}{table.name}.md", table.markdown()))
+        written.append(write_whole(folder / f"{prefix}{table.name}.tex", table.latex()))
+    return written
+
+
+def _write_figures(folder: Path, prefix: str, sections: Sequence["Section"]) -> list[Path]:
+    """Each figure of the sections as it is printed."""
+    from sim.report.column import PRINT_DPI
+    from sim.report.page import PageFigure
+    from sim.report.saving import save_picture
+
+    written = []
+    for block in (block for section in sections for block in section.blocks):
+        if isinstance(block, PageFigure):
+            written += save_picture(block.figure, folder, f"{prefix}{block.name}", ("png", "svg"), PRINT_DPI)
     return written
 
 

@@ -1,18 +1,17 @@
-"""What a run's predictions show, drawn: ROC and precision-recall with bands, calibration, categories."""
+"""What a run's predictions show, drawn: ROC and precision-recall with bands, confusion, categories."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
-from fl.metrics.calibration import NUM_BINS, expected_calibration_error
 from fl.metrics.comparison import resamples
 from fl.metrics.detection import DetectionMetrics, detection_metrics
+from sim.report.column import SMALL, TEXT, column_axes, column_figure, dress, legend_above
 from sim.report.recorded_run import Scores
 from sim.report.scatter import BLUE, GREY, ORANGE, RED
 
@@ -73,10 +72,10 @@ def precision_recall_band(
 def draw_curves(networks: Sequence[Scores], rng: np.random.Generator) -> tuple[Figure, Figure]:
     """The ROC and the precision-recall curves of networks whose clips have both classes."""
     roc, roc_axes = _square("false positive rate", "true positive rate")
-    roc_axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="chance")
+    roc_axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8, label="chance")
     recall, recall_axes = _square("recall", "precision")
     share = float(networks[0].labels.mean())
-    recall_axes.axhline(share, color=GREY, linestyle=":", linewidth=1, label="chance")
+    recall_axes.axhline(share, color=GREY, linestyle=":", linewidth=0.8, label="chance")
     for scored in networks:
         auc = detection_metrics(scored.labels, scored.scores).auc
         false_positive, true_positive, _ = roc_curve(scored.labels, scored.scores)
@@ -87,15 +86,14 @@ def draw_curves(networks: Sequence[Scores], rng: np.random.Generator) -> tuple[F
         points = (found, precision)
         band = precision_recall_band(scored, rng)
         _draw_curve(recall_axes, points, band, scored.name, f"AP {average:.3f}", "steps-post")
-    roc_axes.legend(loc="lower right", fontsize=9)
-    recall_axes.legend(loc="lower left", fontsize=9)
+    roc_axes.legend(loc="lower right", fontsize=SMALL)
+    recall_axes.legend(loc="lower left", fontsize=SMALL)
     return roc, recall
 
 
 def draw_confusion(networks: Sequence[Scores], threshold: float = 0.5) -> Figure:
     """Clips by truth and verdict, a panel for each network."""
-    figure = Figure(figsize=(3.4 * len(networks), 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = column_figure(1.75)
     panels = figure.subplots(1, len(networks), squeeze=False)[0]
     for axes, scored in zip(panels, networks, strict=True):
         counts = confusion(scored, threshold)
@@ -105,11 +103,12 @@ def draw_confusion(networks: Sequence[Scores], threshold: float = 0.5) -> Figure
             share = counts[truth, verdict] / totals[truth, 0]
             colour = "white" if share > 0.55 else "black"
             text = f"{counts[truth, verdict]}\n{100 * share:.1f} %"
-            axes.text(verdict, truth, text, ha="center", va="center", color=colour, fontsize=12)
+            axes.text(verdict, truth, text, ha="center", va="center", color=colour, fontsize=SMALL)
         axes.set_xticks([0, 1], ["real", "fake"])
-        axes.set_yticks([0, 1], ["real", "fake"])
-        axes.set(xlabel="verdict", ylabel="truth")
-        axes.set_title(scored.name, fontsize=11)
+        axes.set_yticks([0, 1], ["real", "fake"] if axes is panels[0] else ["", ""])
+        axes.set(xlabel="verdict", ylabel="truth" if axes is panels[0] else "")
+        axes.set_title(scored.name, fontsize=TEXT, pad=4)
+        dress(axes)
     return figure
 
 
@@ -126,12 +125,14 @@ def draw_categories(found: Mapping[str, DetectionMetrics]) -> Figure:
         found: network -> metrics with ``by_category``; all have the same categories.
     """
     names = sorted(next(iter(found.values())).by_category, key=lambda name: (name != "real", name))
-    figure, axes = _axes((7.5, 1.0 + 0.55 * len(names)))
+    figure, axes = column_axes(0.8 + 0.28 * len(names))
     thickness = 0.8 / len(found)
     for index, (network, metrics) in enumerate(found.items()):
         places = np.arange(len(names)) + (index - (len(found) - 1) / 2) * thickness
         values = [100 * (metrics.by_category[name].accuracy or 0.0) for name in names]
         axes.barh(places, values, 0.92 * thickness, color=LINES[network][0], label=network)
+        for place in places[np.array(values) == 0]:
+            axes.text(1, place, "0", va="center", fontsize=SMALL, color=LINES[network][0])
     counts = next(iter(found.values())).by_category
     axes.set_yticks(
         range(len(names)), [f"{name} ({counts[name].num_clips})" for name in names], parse_math=False
@@ -139,33 +140,8 @@ def draw_categories(found: Mapping[str, DetectionMetrics]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="accuracy, % (in brackets: clips)")
     axes.grid(axis="x", alpha=0.25)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, 1.14), ncols=3, fontsize=9, frameon=False)
+    legend_above(figure, axes, 3)
     return figure
-
-
-def draw_calibration(networks: Sequence[Scores]) -> Figure:
-    """Share of fakes over the probability given, in the bins of the expected calibration error."""
-    figure, axes = _square("probability of fake (mean of the bin)", "share of fakes found")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="calibrated")
-    for scored in networks:
-        given, share, counts = calibration_points(scored)
-        colour, line, marker = LINES[scored.name]
-        error = expected_calibration_error(scored.labels, scored.scores) or 0.0
-        label = f"{scored.name}, ECE {error:.3f}"
-        axes.plot(given, share, line, color=colour, linewidth=1, label=label)
-        axes.scatter(given, share, s=15 + 120 * counts / counts.sum(), color=colour, marker=marker, alpha=0.8)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)
-    return figure
-
-
-def calibration_points(scored: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Mean probability, share of fakes and clips of each bin that holds any, in rising order."""
-    bins = np.minimum((scored.scores * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-    counts = np.bincount(bins, minlength=NUM_BINS)
-    held = counts > 0
-    given = np.bincount(bins, weights=scored.scores, minlength=NUM_BINS)[held] / counts[held]
-    share = np.bincount(bins, weights=scored.labels, minlength=NUM_BINS)[held] / counts[held]
-    return given, share, counts[held]
 
 
 def _called_fake(
@@ -199,17 +175,11 @@ def _draw_curve(
 ) -> None:
     colour, line, _ = LINES[name]
     axes.fill_between(GRID, band.low, band.high, color=colour, alpha=0.13, linewidth=0)
-    axes.plot(*points, line, color=colour, linewidth=1.6, label=f"{name}, {note}", drawstyle=steps)
+    axes.plot(*points, line, color=colour, linewidth=1.2, label=f"{name}, {note}", drawstyle=steps)
 
 
 def _square(across: str, up: str) -> tuple[Figure, Axes]:
-    figure, axes = _axes((5.2, 4.8))
+    figure, axes = column_axes(3.1)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel=across, ylabel=up)
     axes.grid(alpha=0.25)
     return figure, axes
-
-
-def _axes(size_inches: tuple[float, float]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size_inches, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()

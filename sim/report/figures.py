@@ -60,7 +60,7 @@ def footer_text(name: str, summary: dict[str, Any], rounds: Sequence[RoundRecord
         parts[-1] += " with uncommitted changes"
     if cpu := (summary.get("hardware") or {}).get("cpu"):
         parts.append(str(cpu))
-    if any(record["simulated"] or _at(record, ("clients", "stragglers")) for record in rounds):
+    if any(record["simulated"] or value_at(record, ("clients", "stragglers")) for record in rounds):
         parts.append("clients, stragglers and drop-outs are simulated")
     parts += summary.get("caveats", ())
     return "  |  ".join(parts).encode("latin-1", "replace").decode("latin-1")
@@ -103,7 +103,7 @@ def _eps(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
     axes.set_title("EPS: does the student look where the teacher looks?")
     axes.set_ylabel("EPS, -0.5 to 1")
     numbers = [record["round_index"] for record in rounds]
-    bounds = [_at(record, ("eps", "ci95")) or (math.nan, math.nan) for record in rounds]
+    bounds = [value_at(record, ("eps", "ci95")) or (math.nan, math.nan) for record in rounds]
     low, high = [float(pair[0]) for pair in bounds], [float(pair[1]) for pair in bounds]
     if not all(map(math.isnan, low)):
         axes.fill_between(numbers, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
@@ -125,7 +125,7 @@ def _losses(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
         ("loss_proximal", "proximal", PURPLE, "v"),
     )
     for key, name, colour, marker in names:
-        if any((_at(record, ("train", key)) or 0) > 0 for record in rounds):  # zero: switched off
+        if any((value_at(record, ("train", key)) or 0) > 0 for record in rounds):  # zero: switched off
             _line(axes, rounds, ("train", key), name, colour, marker)
             axes.set_yscale("log", nonpositive="mask")
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -158,7 +158,7 @@ def _clients(axes: Axes, rounds: Sequence[RoundRecord]) -> None:
     bottom = [0] * len(rounds)
     if any(record["clients"] for record in rounds):
         for key, colour, hatch in (("replied", BLUE, ""), ("missing", ORANGE, "//"), ("failed", RED, "xx")):
-            counts = [len(_at(record, ("clients", key)) or ()) for record in rounds]
+            counts = [len(value_at(record, ("clients", key)) or ()) for record in rounds]
             axes.bar(numbers, counts, 0.7, bottom, color=colour, hatch=hatch, edgecolor="white", label=key)
             bottom = [low + count for low, count in zip(bottom, counts, strict=True)]
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -213,7 +213,7 @@ def _line(
     scale: float = 1.0,
 ) -> None:
     """One series over the rounds, with a gap where it is null; not drawn if it is null throughout."""
-    values = [math.nan if (value := _at(record, keys)) is None else value * scale for record in rounds]
+    values = [math.nan if (value := value_at(record, keys)) is None else value * scale for record in rounds]
     if not all(map(math.isnan, values)):
         numbers = [record["round_index"] for record in rounds]
         hollow = "white" if style != "-" else colour
@@ -230,7 +230,7 @@ def _line(
         )
 
 
-def _at(record: Any, keys: tuple[str, ...]) -> Any:
+def value_at(record: Any, keys: tuple[str, ...]) -> Any:
     """What is at ``keys``; None where anything on the way is null."""
     for key in keys:
         record = record.get(key) if record else None

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sim.report.column import column_axes, legend_above
 from sim.report.page import Cell, PageTable
 from sim.report.scatter import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from sim.round_record import Clients, RoundRecord
@@ -104,9 +104,7 @@ def draw_simulated(rounds: Sequence[RoundRecord]) -> Figure | None:
     devices = device_names(rounds)
     if not devices:
         return None
-    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = column_axes(2.2)
     styles = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (SKY, "P"), (GREY, "X"))
     for index, name in enumerate(devices):
         colour, marker = styles[index % len(styles)]
@@ -115,12 +113,13 @@ def draw_simulated(rounds: Sequence[RoundRecord]) -> Figure | None:
             for record in rounds
             if record["simulated"] and name in (times := record["simulated"]["by_device"] or {})
         ]
-        axes.plot(*zip(*known, strict=True), color=colour, marker=marker, markersize=5, label=name)
+        axes.plot(
+            *zip(*known, strict=True), color=colour, marker=marker, markersize=3.5, linewidth=1, label=name
+        )
     axes.set(xlabel="round", ylabel="simulated time, s", ylim=(0, None))
-    axes.set_title("Simulated round time by device", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=9)
+    legend_above(figure, axes, 3)
     return figure
 
 

@@ -1,15 +1,18 @@
 """A page of HTML that needs nothing else: style inline, figures as data URIs, no script, no network."""
 
-import base64
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
+from urllib.parse import quote
 
-import matplotlib
 from matplotlib.figure import Figure
+
+from sim.report.column import PRINT_DPI
+from sim.report.latex import latex_table
+from sim.report.saving import picture_bytes
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #f3f5f7; --line: #d5dae0;
@@ -30,11 +33,11 @@ caption span { display: inline-block; position: sticky; left: 0; max-width: min(
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child, .text th, .text td { text-align: left; }
-.text td { white-space: normal; }
+.text td, .text th { white-space: normal; } .text td { overflow-wrap: anywhere; min-width: 4.5rem; }
 thead th { vertical-align: bottom; background: var(--soft); white-space: normal; }
 figure { margin: 1rem 0; } figcaption { color: var(--dim); font-size: .88rem; }
-figure img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
-  border-radius: 4px; }
+figure img { display: block; width: 100%; max-width: 30rem; height: auto;
+  background: #fff; border: 1px solid var(--line); border-radius: 4px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 1rem; }
 .note { background: var(--warn); padding: .5rem .9rem; border-radius: 4px; }
 .dim { color: var(--dim); } td.good { background: var(--good); } td.bad { background: var(--bad); }
@@ -45,13 +48,15 @@ td.warn { background: var(--warn); }
   figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 
+_IN_DATA_URI = " !$'()*+,-./:;=?@[]^_`{|}~"
+
 Cell = str | tuple[str, str]
 """Text, or text and a class of `STYLE`: "good", "bad", "warn", "dim"."""
 
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of a page, that can be read as CSV and Markdown too.
+    """A table of a page, that can be read as CSV, Markdown and LaTeX too.
 
     Attributes:
         name: of its files, without ending.
@@ -97,19 +102,33 @@ class PageTable:
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines
         )
 
+    def latex(self) -> str:
+        """For ``booktabs``, with caption and label."""
+        rows = [[_text(cell) for cell in row] for row in self.rows]
+        return latex_table(self.name, self.caption, self.headings, rows, text=self.text)
+
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure of a page, with what it shows in words."""
+    """A figure of a page, with what it shows in words.
 
+    Attributes:
+        name: of its files in print, without ending.
+        figure: of `sim.report.column`: it is shown as it is printed.
+        caption: what it shows.
+    """
+
+    name: str
     figure: Figure
     caption: str
 
     def html(self) -> str:
         """The figure as SVG in a data URI: ids of several figures cannot meet."""
-        picture = base64.b64encode(svg(self.figure)).decode()
+        # Not in base64, which is a third longer; URLs lose their line feeds.
+        text = picture_bytes(self.figure, "svg", PRINT_DPI).decode().replace("\n", " ")
+        picture = escape(quote(text, safe=_IN_DATA_URI))
         return (
-            f'<figure><img alt="{escape(self.caption)}" src="data:image/svg+xml;base64,{picture}">'
+            f'<figure><img alt="{escape(self.caption)}" src="data:image/svg+xml;charset=utf-8,{picture}">'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>\n"
         )
 
@@ -157,14 +176,6 @@ def page(title: str, sections: Sequence[Section]) -> str:
         f'<nav aria-label="Contents">{_contents(sections)}</nav>\n'
         f"<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
     )
-
-
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG on white, the same bytes each time."""
-    file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "fedpin"}):
-        figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
-    return file.getvalue()
 
 
 def _contents(sections: Sequence[Section]) -> str:

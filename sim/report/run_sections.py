@@ -1,19 +1,14 @@
-"""The sections of one run on a report's page, every one from the run's records alone."""
+"""The sections of one run on a report's page: all from the run's records, but for the explanation maps."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import binomtest
-
-from fl.metrics.calibration import expected_calibration_error
-from fl.metrics.detection import DetectionMetrics, auc_interval, detection_metrics
-from fl.seeds import derive
 from sim.report.cells import percent, three
-from sim.report.curves import draw_calibration, draw_categories, draw_confusion, draw_curves
-from sim.report.figures import footer_text, rounds_figure
+from sim.report.client_shares import draw_client_shares
+from sim.report.detection_sections import detection_blocks
+from sim.report.explanation_sections import explanation_blocks
 from sim.report.fronts import draw_front
 from sim.report.ledger import (
     draw_simulated,
@@ -23,52 +18,32 @@ from sim.report.ledger import (
     simulated_table,
 )
 from sim.report.page import Block, Cell, Note, PageFigure, PageTable, Section
-from sim.report.partition import partition_figure
-from sim.report.recorded_run import RecordedRun, Scores
-from sim.report.table import HEADERS, PRUNED, TEACHER, WEAK, ModelRow, cells, rows_of_run, three_digits
-from sim.round_record import RoundRecord
+from sim.report.recorded_run import RecordedRun
+from sim.report.round_curves import draw_rounds
+from sim.report.run_rows import model_rows
+from sim.report.table import HEADERS, ModelRow, cells, pruned_rounds, rows_of_run, three_digits
+from sim.round_record import Measured, RoundRecord
 
 
-def model_rows(run: RecordedRun) -> list[ModelRow]:
-    """The rows of the closing table; accuracy, F1 and AUC as the predictions give them, if they do."""
-    found = {scored.name: detection_metrics(scored.labels, scored.scores) for scored in run.scores()}
-    return [
-        replace(row, accuracy=metrics.accuracy, f1=metrics.f1, auc=metrics.auc)
-        if (metrics := found.get(_network_of(row.name, run.rounds)))
-        else row
-        for row in rows_of_run(run.rounds, run.summary.get("teacher") or {})
-    ]
+def sections_of(run: RecordedRun, cache_dir: Path | None = None) -> list[Section]:
+    """All sections of a run, the first with its name.
 
-
-def sections_of(run: RecordedRun) -> list[Section]:
-    """All sections of a run, the first with its name."""
-    networks = run.scores()
+    Args:
+        run: the run.
+        cache_dir: where its clips and teacher lie; None: where the run had them.
+    """
     rows = model_rows(run)
     return [
         Section(f"Run {run.name}", [*caveats_of(run), _closing(rows)], level=2),
-        Section("Detection on the test split", list(_detection(run, networks))),
+        Section("Detection on the test split", list(detection_blocks(run))),
+        Section("Where teacher and student look", list(explanation_blocks(run.folder, cache_dir))),
         Section("Trade-offs", list(_fronts(rows))),
-        Section("By round", [PageFigure(_rounds(run), _ROUNDS_CAPTION), _round_table(run.rounds)]),
+        Section("By round", list(_by_round(run.rounds))),
         Section("Participation", list(_participation(run))),
         Section("Simulated time", list(_simulated(run.rounds))),
         Section("Settings that differ from the default", [_settings(run)]),
         Section("Provenance", [_provenance(run)]),
     ]
-
-
-_ROUNDS_CAPTION = "Accuracy, AUC, F1, EPS, losses, size, latency and clients by round."
-
-
-def _network_of(row: str, rounds: Sequence[RoundRecord]) -> str:
-    """The name in `NETWORKS` of a row of the closing table; "" if the predictions have it not."""
-    if row == TEACHER:
-        return "teacher"
-    if row.startswith(WEAK.removesuffix(" student")):
-        return ""
-    if row.endswith("INT8"):
-        return "INT8 student"
-    pruned = any(record.get("prune") for record in rounds)
-    return "student" if row == PRUNED or not pruned else ""
 
 
 def caveats_of(run: RecordedRun) -> Iterator[Note]:
@@ -97,87 +72,47 @@ def _closing(rows: Sequence[ModelRow]) -> PageTable:
     return PageTable("closing", caption, headings, [cells(row) for row in rows])
 
 
-def _detection(run: RecordedRun, networks: Sequence[Scores]) -> Iterator[Block]:
-    rng = np.random.default_rng(derive(int(run.settings["seed"]), "report"))
-    found = {
-        scored.name: detection_metrics(scored.labels, scored.scores, scored.categories) for scored in networks
-    }
-    both = len(np.unique(networks[0].labels)) == 2
-    if both:
-        roc, recall = draw_curves(networks, rng)
-        note = "with 95 % bands: pointwise bootstrap over clips, real and fake apart"
-        yield PageFigure(roc, f"ROC curves {note}.")
-        yield PageFigure(recall, f"Precision-recall curves {note}.")
-    else:
-        yield Note("Without both classes in the test split there are no curves and no AUC.", warning=True)
-    yield PageFigure(draw_calibration(networks), "Calibration in ten bins; larger marks hold more clips.")
-    yield PageFigure(draw_categories(found), "Accuracy by manipulation at threshold 0.5.")
-    yield PageFigure(
-        draw_confusion(networks), "Confusion matrices at threshold 0.5; shares are of the truth."
-    )
-    yield _metrics_table(networks, found, rng)
-    yield _category_table(found)
-
-
-def _metrics_table(
-    networks: Sequence[Scores], found: Mapping[str, DetectionMetrics], rng: np.random.Generator
-) -> PageTable:
-    rows: list[list[Cell]] = []
-    for scored in networks:
-        metrics = found[scored.name]
-        right = int(((scored.scores > 0.5) == scored.labels).sum())
-        wilson = binomtest(right, len(scored.labels)).proportion_ci(method="wilson")
-        area = auc_interval(scored.labels, scored.scores, rng)
-        rows.append(
-            [
-                scored.name,
-                str(len(scored.labels)),
-                f"{percent(metrics.accuracy)} [{percent(wilson.low)}, {percent(wilson.high)}]",
-                three(metrics.precision),
-                three(metrics.recall),
-                three(metrics.f1),
-                f"{three(metrics.auc)} [{three(area[0])}, {three(area[1])}]" if area else "-",
-                three(metrics.eer),
-                three(expected_calibration_error(scored.labels, scored.scores)),
-            ]
-        )
-    caption = (
-        "From predictions.csv at threshold 0.5. In brackets 95 % intervals over clips: Wilson for the "
-        "accuracy, bootstrap for the AUC."
-    )
-    headings = ["network", "clips", "accuracy, %", "precision", "recall", "F1", "AUC", "EER", "ECE"]
-    return PageTable("detection", caption, headings, rows)
-
-
-def _category_table(found: Mapping[str, DetectionMetrics]) -> PageTable:
-    names = list(next(iter(found.values())).by_category)
-    headings = ["category", "clips"]
-    headings += [f"{network}: {what}" for network in found for what in ("accuracy, %", "AUC")]
-    rows: list[list[Cell]] = []
-    for name in sorted(names, key=lambda name: (name != "real", name)):
-        entries = [metrics.by_category[name] for metrics in found.values()]
-        numbers = [cell for entry in entries for cell in (percent(entry.accuracy), three(entry.auc))]
-        rows.append([name, str(entries[0].num_clips), *numbers])
-    return PageTable("categories", "By manipulation; AUC: its fakes against all real clips.", headings, rows)
-
-
 def _fronts(rows: Sequence[ModelRow]) -> Iterator[Block]:
     for quality, name in (("accuracy", "Accuracy"), ("eps", "EPS")):
         figure = draw_front(rows, quality)
         if figure:
-            yield PageFigure(figure, f"{name} and latency; networks that another one dominates are grey.")
+            yield PageFigure(
+                f"{quality}_latency",
+                figure,
+                f"{name} and latency; networks that another one dominates are grey.",
+            )
     yield Note("The teacher's EPS is 1 by definition.")
 
 
-def _rounds(run: RecordedRun) -> Any:
-    return rounds_figure(run.rounds, footer_text(run.name, dict(run.summary), run.rounds))
+def _by_round(rounds: Sequence[RoundRecord]) -> Iterator[Block]:
+    """A figure for each quantity, and the tables of the student and of a mixed fleet's narrower one."""
+    dotted = "; dotted: the student was pruned in this round" if pruned_rounds(rounds) else ""
+    for name, title, figure in draw_rounds([rounds]):
+        interval = "; shaded: 95 % interval over clips" if name == "eps" else ""
+        yield PageFigure(f"rounds_{name}", figure, f"{title}, by round{interval}{dotted}.")
+    caption = "Float student by round, as rounds.jsonl has it; latencies: p50."
+    yield _round_table("rounds", caption, rounds, rounds)
+    weak = [(record, found) for record in rounds if (found := record.get("weak"))]
+    if weak:
+        caption = "The narrower student of the weak devices (fleet=mixed), likewise."
+        yield _round_table("rounds_weak", caption, [record for record, _ in weak], [one for _, one in weak])
 
 
-def _round_table(rounds: Sequence[RoundRecord]) -> PageTable:
+def _round_table(
+    name: str, caption: str, rounds: Sequence[RoundRecord], students: Sequence[Measured]
+) -> PageTable:
+    """One student by round.
+
+    Args:
+        name: of the table.
+        caption: of the table.
+        rounds: what was trained, and when it was pruned.
+        students: what was measured of the student in these rounds.
+    """
     rows: list[list[Cell]] = []
-    for record in rounds:
-        detection, eps, train = record["global"], record["eps"], record["train"]
-        onnx = record["onnx"]
+    for record, measured in zip(rounds, students, strict=True):
+        detection, eps, onnx = measured["global"], measured["eps"], measured["onnx"]
+        train = record["train"]
         graphs = [onnx["fp32"] if onnx else None, onnx["int8"] if onnx else None]
         rows.append(
             [
@@ -191,16 +126,14 @@ def _round_table(rounds: Sequence[RoundRecord]) -> PageTable:
             ]
         )
     headings = ["round", "accuracy, %", "AUC", "EPS", "EPS shuffled", "loss", "latency ms", "INT8 latency ms"]
-    return PageTable(
-        "rounds", "Float student by round, as rounds.jsonl has it; latencies: p50.", headings, rows
-    )
+    return PageTable(name, caption, headings, rows)
 
 
 def _participation(run: RecordedRun) -> Iterator[Block]:
     partition = run.summary.get("partition")
     if partition:
-        figure = partition_figure(partition, f"run {run.name}")
-        yield PageFigure(figure, "Clips of each client by manipulation.")
+        caption = "Clips of each client by manipulation; shade: share of the client's clips."
+        yield PageFigure("clients", draw_client_shares(partition), caption)
     yield participation_table(run.rounds)
     yield ledger_table(run.rounds, len(partition["sizes"]) if partition else 0)
     failures = failures_table(run.rounds)
@@ -210,7 +143,8 @@ def _participation(run: RecordedRun) -> Iterator[Block]:
 def _simulated(rounds: Sequence[RoundRecord]) -> Iterator[Block]:
     table, figure = simulated_table(rounds), draw_simulated(rounds)
     if table and figure:
-        yield PageFigure(figure, "Simulated, not measured: time a round would take on the fleet's devices.")
+        caption = "Simulated, not measured: time a round would take on the fleet's devices."
+        yield PageFigure("simulated_time", figure, caption)
         yield table
     else:
         yield Note("No device times were simulated in this run.")

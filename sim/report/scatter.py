@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from itertools import pairwise, product
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from sim.report.table import TEACHER, ModelRow, three_digits
 
@@ -19,6 +21,8 @@ SKY = "#56B4E9"
 POINT_RADIUS = 7.0
 """Half the side of the square that a point takes, in points (1/72 inch)."""
 
+_OVER_TEXT = 10.0
+"""How much worse it is to lie on another label than on a line."""
 
 Point = tuple[float, float]
 
@@ -79,7 +83,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return frontier
 
 
-def place_labels(figure: Figure, axes: Axes, marks: Marks) -> list[Annotation]:
+def place_labels(figure: Figure, axes: Axes, marks: Marks, fontsize: float = 8.5) -> list[Annotation]:
     """Write each text near its point (x, y in data units), with a thin line to it.
 
     Positions are tried from the nearest outwards; the one that overlaps least is taken. The axes'
@@ -89,6 +93,7 @@ def place_labels(figure: Figure, axes: Axes, marks: Marks) -> list[Annotation]:
         figure: with an Agg canvas.
         axes: of the figure, with nothing more to come that changes the layout.
         marks: what to label, and what to keep free.
+        fontsize: of the labels, points.
     """
     figure.draw_without_rendering()
     scale = figure.dpi / 72
@@ -97,14 +102,15 @@ def place_labels(figure: Figure, axes: Axes, marks: Marks) -> list[Annotation]:
     taken = [Bbox.from_extents(x - radius, y - radius, x + radius, y + radius) for x, y in centres]
     taken += [_thick(axes, segment, 2 * scale) for segment in marks.segments]
     inside = axes.get_window_extent()
-    placed = []
+    placed: list[Annotation] = []
+    written: list[Bbox] = []  # labels: no line may cross them
     for text, x, y in marks.labels:
         note = axes.annotate(
             text,
             (x, y),
             xytext=(0, 0),
             textcoords="offset points",
-            fontsize=8.5,
+            fontsize=fontsize,
             ha="center",
             va="center",
             parse_math=False,
@@ -122,10 +128,15 @@ def place_labels(figure: Figure, axes: Axes, marks: Marks) -> list[Annotation]:
             )
             for right, up in offsets
         ]
-        costs = [_cost(box, taken, inside) for box in boxes]
+        lines = [_leader(centre, box, radius, scale) for box in boxes]
+        costs = [
+            _cost(box, taken, inside) + _OVER_TEXT * sum(_cost(one, written, inside) for one in (box, *line))
+            for box, line in zip(boxes, lines, strict=True)
+        ]
         best = costs.index(min(costs))
         note.set_position(offsets[best])
-        taken.append(boxes[best])
+        taken += [boxes[best].padded(2 * scale), *lines[best]]
+        written.append(boxes[best])
         placed.append(note)
     return placed
 
@@ -155,6 +166,15 @@ def _thick(axes: Axes, segment: tuple[Point, Point], margin: float) -> Bbox:
     return Bbox.from_extents(
         min(x0, x1) - margin, min(y0, y1) - margin, max(x0, x1) + margin, max(y0, y1) + margin
     )
+
+
+def _leader(centre: NDArray[np.float64], box: Bbox, radius: float, scale: float) -> list[Bbox]:
+    """Small boxes along the line from a point to its label, clear of both; none where they touch."""
+    end = np.clip(centre, (box.x0, box.y0), (box.x1, box.y1))
+    length = float(np.hypot(*(end - centre)))
+    shares = np.arange(radius + 2 * scale, length - 2 * scale, 4 * scale) / max(length, 1.0)
+    places = [centre + share * (end - centre) for share in shares]
+    return [Bbox.from_extents(*(place - 2 * scale), *(place + 2 * scale)) for place in places]
 
 
 def _offsets(half_width: float, half_height: float) -> list[tuple[float, float]]:
