@@ -46,11 +46,12 @@ def results_block(records: Path) -> str:
     commit = (summary["commit"] or "unknown")[:10] + (
         " with changes" if summary["uncommitted_changes"] else ""
     )
+    seconds = sum(record["seconds"]["wall"] for record in rounds)
     facts = (
         f"`make run`, commit {commit}, {machine['num_usable_cores']} cores of an {machine['cpu']}, no GPU. "
         f"{len(summary['partition']['sizes'])} clients, {len(rounds)} rounds in "
-        f"{sum(record['seconds']['wall'] for record in rounds):.0f} s; {clips['test']} test clips of people that "
-        "no training saw. One run, one seed; latency in ONNX Runtime, one thread, one clip."
+        f"{seconds:.0f} s; {clips['test']} test clips of people that no training saw. One run, "
+        "one seed; latency in ONNX Runtime, one thread, one clip."
     )
     return f"{facts}\n\n{to_markdown(rows_of_run(rounds, summary['teacher']))}"
 
