@@ -37,6 +37,7 @@ from sim.report.caveats import leak_caveats
 from sim.report.figures import draw_figures
 from sim.report.partition import draw_partition
 from sim.report.table import print_table, rows_of_run
+from sim.trackers.tracking import open_trackers
 
 
 def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[str]) -> Path:
@@ -54,12 +55,16 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
         FedpinError: with the cause; what was recorded is kept.
     """
     progress = Progress()
+    trackers = open_trackers(experiment, run_dir, progress.line)
     cache_dir = checks.cache_dir(experiment)
     torch.set_num_threads(os.cpu_count() or 1)
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
     told = caveats(prepared)
-    with open_grid(prepared, experiment, cache_dir) as grid:  # its workers start during what comes next
+    with (
+        trackers,
+        open_grid(prepared, experiment, cache_dir) as grid,
+    ):  # its workers start during what follows
         examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
         teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
         student = make_student(prepared, experiment, cache_dir, progress)
@@ -73,7 +78,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
         with progress.rounds(experiment.strategy.num_rounds, len(prepared.rows)) as display:
 
             def on_round(record: Record, evaluation: Evaluation) -> None:
-                append_round(run_dir, record)
+                trackers.round_done(append_round(run_dir, record))
                 last[:] = [evaluation]
                 display.round_done(record)
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from event_files import read_events
 from flwr.app import Message, MessageType, RecordDict
 from rich.console import Console
 
@@ -113,6 +114,9 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
         assert card.architecture_sha256 == last["student"]["architecture_sha256"]
         assert card.run == inprocess_run.name
     assert {path.name for path in (inprocess_run / "figures").iterdir()} >= {"rounds.png"}
+    scalars, _ = read_events(inprocess_run / "tensorboard")
+    assert scalars["global/auc"] == {r["round_index"]: pytest.approx(r["global"]["auc"]) for r in rounds}
+    assert scalars["summary/teacher/auc"] == {2: pytest.approx(summary["teacher"]["auc"])}
     assert (inprocess_run / "checkpoints/round-002/weights.safetensors").exists()
 
 
