@@ -28,6 +28,7 @@ from server.evaluate import Evaluation, Examiner, calibration_clips
 from server.rounds import GlobalStudent, Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
+from sim.clip_ids import clip_ids
 from sim.grids.messages import RUN_ID, SERVER_NODE_ID, LocalGrid
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
@@ -242,12 +243,11 @@ def finish(
     write_summary(run_dir, summary)
     test = take(prepared.stores["test"])
     teacher_scores = probabilities(np.asarray(prepared.outputs["test"].logits))
+    columns = (evaluation.scores, evaluation.scores_int8, teacher_scores)
     write_predictions(
         run_dir,
         [
-            Prediction(clip.path.name, clip.label, clip.category, float(a), float(b), float(c))
-            for clip, a, b, c in zip(
-                test.clips, evaluation.scores, evaluation.scores_int8, teacher_scores, strict=True
-            )
+            Prediction(name, clip.label, clip.category, float(a), float(b), float(c), video=video)
+            for clip, (name, video), a, b, c in zip(test.clips, clip_ids(test.clips), *columns, strict=True)
         ],
     )
