@@ -34,6 +34,8 @@ def test_every_cell_of_the_tour_runs(project_dir: Path, tmp_path: Path) -> None:
     execute(tour, tmp_path)
     said = "".join(output.get("text", "") for cell in tour.cells for output in cell.get("outputs", ()))
     assert "labels only" in said
+    assert "Round 2/2  clients" in said
+    assert "\x1b" not in said  # no moving bars
     assert len(list((tmp_path / "runs").glob("*/summary.json"))) == 2
     pictures = [
         out for cell in tour.cells for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})
