@@ -19,7 +19,7 @@ from fl.data.shards import ShardView
 from fl.distill.batches import Batch, ordered_batches, shuffled_batches
 from fl.distill.loop import take_steps
 from fl.distill.losses import LossTerms, hard_loss, supervised_loss
-from fl.distill.supervised import warm_cosine
+from fl.distill.optimizer import rate_share
 from fl.metrics.cost import example_inputs
 from fl.metrics.detection import detection_metrics
 from fl.metrics.latency import open_session
@@ -71,7 +71,7 @@ def fit(network: nn.Module, train: ShardView, num_steps: int, rate: float, seed:
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01, fused=True)
 
     def set_rate(step: int) -> None:
-        optimizer.param_groups[0]["lr"] = rate * warm_cosine(step / num_steps)
+        optimizer.param_groups[0]["lr"] = rate * rate_share(step / num_steps, "cosine", 0.1)
 
     take_steps(network, batches, _label_loss, optimizer, clip_norm=1.0, before_step=set_rate)
     network.to(memory_format=torch.contiguous_format).eval()

@@ -9,8 +9,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fl.compress.importance import (
     magnitude_importance,
@@ -22,6 +21,7 @@ from fl.data.shards import ShardView
 from fl.distill.batches import Batch, TeacherAnswers, num_batches, shuffled_batches
 from fl.distill.loop import MeanLosses, take_steps
 from fl.distill.losses import LossTerms, batch_loss
+from fl.distill.optimizer import class_weights, make_optimizer
 from fl.seeds import generator
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.state import flatten, load_flat
@@ -107,13 +107,11 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
         rng,
         augment=client.augment,
     )
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=task.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(network.parameters(), settings, task.learning_rate)
     return take_steps(
         network,
         batches,
-        partial(loss_terms, settings),
+        partial(loss_terms, settings, class_weights(client.view.labels, settings.class_weights)),
         optimizer,
         proximal_mu=settings.proximal_mu,
         clip_norm=settings.clip_norm,
@@ -136,10 +134,11 @@ def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) 
         return magnitude_importance(network, settings.importance, image_size, settings.targets)
     size = client.distill.batch_size
     steps = min(settings.importance_batches, num_batches(len(client.view), size))
+    weights = class_weights(client.view.labels, client.distill.class_weights)
     network.eval()
     network.zero_grad()
     for batch in shuffled_batches(client.view, client.teacher, size, steps, rng, augment=None):
-        loss_terms(client.distill, network, batch).total.backward()  # type: ignore[no-untyped-call]
+        loss_terms(client.distill, weights, network, batch).total.backward()  # type: ignore[no-untyped-call]
     vote = taylor_importance(network, image_size, settings.targets)
     network.zero_grad()
     return vote
@@ -152,10 +151,12 @@ def quantized_agreement(task: RoundTask, client: EdgeClient, network: nn.Module)
     return int8_agreement(task.architecture, network, client.view, client.compress, client.cache_dir)
 
 
-def loss_terms(settings: DistillSettings, network: nn.Module, batch: Batch) -> LossTerms:
+def loss_terms(
+    settings: DistillSettings, weights: Tensor | None, network: nn.Module, batch: Batch
+) -> LossTerms:
     """The distillation loss of a network on a batch that carries the teacher's answers."""
     output = network(*batch.inputs)
-    return batch_loss(output.logits, output.explanation, batch, settings)
+    return batch_loss(output.logits, output.explanation, batch, settings, weights)
 
 
 @contextmanager

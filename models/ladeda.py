@@ -25,7 +25,9 @@ STAGES = ((3, 64, 2), (4, 128, 2), (6, 256, 2), (3, 512, 1))
 """Blocks, planes and stride of each stage."""
 
 EXPANSION = 4
-BATCHNORM_MOMENTUM = 0.001
+SOURCE_MOMENTUM = 0.001
+"""BatchNorm's in the source: only for weights that are given, since statistics take thousands of steps."""
+
 TOP_SHARE = 0.1
 MIN_TOP = 5
 GRADIENT_FILTER = ((-2.0, -1.0, 0.0), (-1.0, 0.0, 1.0), (0.0, 1.0, 2.0))
@@ -38,16 +40,16 @@ class Bottleneck(nn.Module):
         super().__init__()
         num_outputs = EXPANSION * planes
         self.conv1 = nn.Conv2d(num_inputs, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes, momentum=BATCHNORM_MOMENTUM)
+        self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, kernel_size, stride, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes, momentum=BATCHNORM_MOMENTUM)
+        self.bn2 = nn.BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, num_outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(num_outputs, momentum=BATCHNORM_MOMENTUM)
+        self.bn3 = nn.BatchNorm2d(num_outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or num_inputs != num_outputs:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(num_inputs, num_outputs, 1, stride, bias=False),
-                nn.BatchNorm2d(num_outputs, momentum=BATCHNORM_MOMENTUM),
+                nn.BatchNorm2d(num_outputs),
             )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ class PatchResNet(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 1, bias=False),
             nn.Conv2d(64, 64, 3, bias=False),
-            nn.BatchNorm2d(64, momentum=BATCHNORM_MOMENTUM),
+            nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
         )
         blocks: list[nn.Module] = []
@@ -194,4 +196,7 @@ def _with_weights(network: ImageDetector, pretrained: bool | str) -> ImageDetect
         raise ValueError("LaDeDa has no weights to download (they are for research only): name a local file")
     if pretrained:
         safetensors.torch.load_model(network, pretrained)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = SOURCE_MOMENTUM
     return network

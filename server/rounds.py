@@ -1,6 +1,5 @@
 """The federated rounds, top to bottom: send, gate, aggregate, prune, evaluate, record."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from fl.compress.sessions import inputs_like
 from fl.compress.units import ChannelGroup
 from fl.data.shards import ShardView
 from fl.distill.batches import shuffled_batches
+from fl.distill.optimizer import rate_share
 from fl.seeds import generator
 from fl.settings import Experiment
 from fl.state import flatten, load_flat, schema_digest
@@ -138,17 +138,17 @@ def run_round(
 
 
 def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, prunes: bool) -> RoundTask:
-    """What all clients are asked to do this round; the learning rate falls by a cosine over the rounds."""
-    last = experiment.strategy.num_rounds
+    """What all clients are asked to do this round, at the schedule's learning rate."""
+    distill, last = experiment.distill, experiment.strategy.num_rounds
     progress = (round_index - 1) / max(last - 1, 1)
-    floor = experiment.distill.final_rate_share
-    rate = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    rise = min(distill.rise_rounds, last - 1) / max(last - 1, 1)
+    rate = rate_share(progress, distill.schedule, rise, distill.final_rate_share)
     return RoundTask(
         round_index=round_index,
         architecture=student.architecture,
         state=flatten(student.network),
         schema=schema_digest(student.network),
-        learning_rate=experiment.distill.learning_rate * rate,
+        learning_rate=distill.learning_rate * rate,
         measure_importance=prunes and clients_vote(experiment.compress),
         quantize=round_index == last,
     )

@@ -1,10 +1,10 @@
 """The corpus of a request: its table of clips, and a store for each split. Imports no torch."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fl.cores import usable_cores
 from fl.data.clips import Clip, without_sound
 from fl.data.corpora import folders, synthetic
 from fl.data.corpora.catalogue import read_corpus
@@ -25,7 +25,7 @@ def read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> l
 
 
 def _read_clips(experiment: Experiment, cache_dir: Path, progress: Progress) -> list[Clip]:
-    data, workers = experiment.data, os.cpu_count() or 1
+    data, workers = experiment.data, usable_cores()
     if data.corpus == "synthetic":
         total = data.synthetic.num_identities * data.synthetic.clips_per_identity
         with progress.stage("Rendering the corpus", total=total) as advance:
@@ -58,7 +58,7 @@ def build_store(
             experiment.data.clip,
             cache_dir,
             limits=experiment.data.media,
-            num_workers=os.cpu_count() or 1,
+            num_workers=usable_cores(),
             max_bad_share=experiment.data.max_bad_share,
             advance=advance,
         )

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fl.cores import usable_cores
+
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout, if the program runs from one."""
 
@@ -31,12 +33,11 @@ def versions() -> dict[str, str | None]:
 
 def hardware() -> dict[str, Any]:
     """CPU model, cores (all, and those this process may use), memory in bytes, operating system."""
-    affinity = getattr(os, "sched_getaffinity", None)
     num_cores = os.cpu_count()
     return {
         "cpu": _cpu_model(),
         "num_cores": num_cores,
-        "num_usable_cores": len(affinity(0)) if affinity else num_cores,
+        "num_usable_cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "os": platform.platform(),
     }

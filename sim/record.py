@@ -84,7 +84,7 @@ def keep_rounds(run_dir: Path, last_round_index: int) -> list[RoundRecord]:
     """Drop the rounds after ``last_round_index``, as a resumed run does; gives those kept."""
     kept = [record for record in read_rounds(run_dir) if record["round_index"] <= last_round_index]
     lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
-    _replace(run_dir / ROUNDS_FILE, lines)
+    replace_text(run_dir / ROUNDS_FILE, lines)
     return kept
 
 
@@ -135,7 +135,7 @@ def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> Path:
         RunError: a number is not finite; the message names its key.
     """
     text = json.dumps(plain(summary, "summary"), indent=2, allow_nan=False) + "\n"
-    return _replace(run_dir / SUMMARY_FILE, text)
+    return replace_text(run_dir / SUMMARY_FILE, text)
 
 
 def write_predictions(run_dir: Path, rows: Iterable[Prediction]) -> Path:
@@ -160,7 +160,8 @@ def _whole_bytes(path: Path) -> int:
     return path.read_bytes().rfind(b"\n") + 1
 
 
-def _replace(path: Path, text: str) -> Path:
+def replace_text(path: Path, text: str) -> Path:
+    """Write a whole file aside and rename it: it is there with all its text, or as it was. Gives the path."""
     aside = path.with_suffix(".tmp")
     with aside.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -1,6 +1,5 @@
 """The composition root: builds every part of a run from its settings, and runs it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from clients.app import ClientSetup, make_client_app
 from fl.compress.export import load_template, save_model
 from fl.compress.model_card import ModelCard
 from fl.compress.sessions import inputs_like
+from fl.cores import usable_cores
 from fl.data.shards import take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.first_weights import obtain_first_weights
@@ -58,7 +58,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     progress = Progress()
     trackers = open_trackers(experiment, run_dir, progress.line)
     cache_dir = checks.cache_dir(experiment)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
     told = caveats(prepared)
@@ -111,6 +111,7 @@ def make_student(
             obtain_first_weights(
                 network,
                 prepared.stores["public"],
+                prepared.stores["validation"],
                 prepared.teacher,
                 public_teacher(prepared, experiment),
                 warmup,

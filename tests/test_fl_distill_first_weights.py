@@ -45,6 +45,7 @@ def train(
     obtain_first_weights(
         network,
         STORE,
+        STORE,
         Teacher(LITE, cache_dir, teacher, 1.0, 1),
         outputs,
         warmup,

@@ -35,9 +35,16 @@ class LossTerms:
     attention: Tensor
 
 
-def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean binary cross-entropy of (batch,) logits against (batch,) labels; 1 = fake."""
-    return F.binary_cross_entropy_with_logits(logits, labels)
+def hard_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy of logits against labels; 1 = fake.
+
+    Args:
+        logits: (batch,).
+        labels: (batch,), 0 or 1.
+        class_weights: (2,), what a real and a fake clip weigh; None: all alike.
+    """
+    weights = None if class_weights is None else class_weights[labels.long()]
+    return F.binary_cross_entropy_with_logits(logits, labels, weight=weights)
 
 
 def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -144,6 +151,7 @@ def distillation_loss(
     temperature: float,
     attention_weight: float,
     attention_kind: str = "correlation",
+    class_weights: Tensor | None = None,
 ) -> LossTerms:
     """All terms and their weighted sum.
 
@@ -158,15 +166,22 @@ def distillation_loss(
         temperature: > 0.
         attention_weight: >= 0.
         attention_kind: a key of `ATTENTION_LOSSES`.
+        class_weights: of the hard loss, see there.
     """
-    hard = hard_loss(student_logits, labels)
+    hard = hard_loss(student_logits, labels, class_weights)
     soft = soft_loss(student_logits, teacher_logits, temperature)
     attention = attention_loss(student_maps, teacher_maps, seen, attention_kind)
     total = (1 - soft_weight) * hard + soft_weight * soft + attention_weight * attention
     return LossTerms(total, hard, soft, attention)
 
 
-def batch_loss(logits: Tensor, maps: Tensor, batch: Batch, settings: DistillSettings) -> LossTerms:
+def batch_loss(
+    logits: Tensor,
+    maps: Tensor,
+    batch: Batch,
+    settings: DistillSettings,
+    class_weights: Tensor | None = None,
+) -> LossTerms:
     """The distillation loss of a network's answer to a batch that carries the teacher's outputs.
 
     Args:
@@ -174,6 +189,7 @@ def batch_loss(logits: Tensor, maps: Tensor, batch: Batch, settings: DistillSett
         maps: (batch, audio_steps, video_frames), the student's.
         batch: labels and teacher outputs.
         settings: weights and temperature.
+        class_weights: of the hard loss, see there.
     """
     return distillation_loss(
         logits,
@@ -186,11 +202,12 @@ def batch_loss(logits: Tensor, maps: Tensor, batch: Batch, settings: DistillSett
         temperature=settings.temperature,
         attention_weight=settings.attention_weight,
         attention_kind=settings.attention_loss,
+        class_weights=class_weights,
     )
 
 
-def supervised_loss(logits: Tensor, labels: Tensor) -> LossTerms:
+def supervised_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> LossTerms:
     """The hard loss alone, as the teacher is trained; the other terms are zero."""
-    hard = hard_loss(logits, labels)
+    hard = hard_loss(logits, labels, class_weights)
     nothing = torch.zeros(())
     return LossTerms(hard, hard, nothing, nothing)

@@ -7,8 +7,8 @@ The two linear heads are thrown away afterwards. Networks of pictures have no to
 the clip's label, and from the teacher's answers, alone.
 """
 
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,12 @@ from fl.data.shards import ShardView
 from fl.distill.altered import Altered, altered_labels
 from fl.distill.batches import Batch, TeacherAnswers, num_batches, shuffled_batches
 from fl.distill.loop import MeanLosses, take_steps
-from fl.distill.losses import LossTerms, batch_loss, masked_mean, supervised_loss
+from fl.distill.losses import LossTerms, batch_loss, supervised_loss
+from fl.distill.optimizer import class_weights, make_optimizer, rate_share
 from fl.distill.precision import autocast, resolve_precision
+from fl.distill.synchrony import offset_loss, shift_sound, sync_loss
 from fl.seeds import derive, generator
-from fl.settings import AugmentSettings, DistillSettings, TeacherSettings, WarmupSettings
+from fl.settings import AugmentSettings, DistillSettings, PublicTrainingSettings
 from models.pin import PinDetector
 from models.zoo import Detector
 
@@ -39,20 +41,20 @@ class Localiser(nn.Module):
 def train_epochs(
     detector: Detector,
     public: ShardView,
-    settings: TeacherSettings | WarmupSettings,
+    settings: PublicTrainingSettings,
     augment: AugmentSettings,
     seed: int,
     teacher: TeacherAnswers | None = None,
     distill: DistillSettings | None = None,
 ) -> Iterator[MeanLosses]:
-    """AdamW with warm-up and cosine decay; yields after each epoch, with the detector in place.
+    """Train by the settings' optimiser and schedule; yields after each epoch, with the detector in place.
 
     Args:
         detector: trained in place; stop asking for epochs and it stays as it is.
         public: the server's clips.
-        settings: epochs, batch size, learning rate, weight of the two heads' losses, precision.
+        settings: epochs, optimiser, schedule, weights of the losses, precision.
         augment: how the clips are altered each time.
-        seed: of the heads, of the order of clips and of what alters them.
+        seed: of the heads, of the order of clips and of what alters and shifts them.
         teacher: its answers, if cached on the store of ``public``; None: labels only.
         distill: weights of the distillation loss; with ``teacher``.
     """
@@ -62,100 +64,97 @@ def train_epochs(
             torch.manual_seed(derive(seed, "heads"))
             trained = Localiser(detector)
     trained.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    optimizer = make_optimizer(trained.parameters(), settings, settings.learning_rate)
+    goal = Goal(
+        settings,
+        resolve_precision(settings.precision),
+        distill,
+        altered_labels(public),
+        class_weights(public.labels, settings.class_weights),
+        torch.Generator().manual_seed(derive(seed, "offsets")),
     )
-    altered, precision = altered_labels(public), resolve_precision(settings.precision)
     per_epoch = num_batches(len(public), settings.batch_size)
-
-    def loss_terms(network: nn.Module, batch: Batch) -> LossTerms:
-        if not isinstance(network, Localiser):
-            with autocast(precision):
-                output = network(*batch.inputs)
-            return clip_loss(output.logits.float(), output.explanation.float(), batch, distill)
-        return localised_loss(
-            network,
-            batch,
-            altered,
-            weight=settings.localisation_weight,
-            sync_weight=settings.sync_weight,
-            precision=precision,
-            distill=distill,
-        )
-
     for epoch in range(settings.max_epochs):
 
         def set_rate(step: int, done: int = epoch * per_epoch) -> None:
-            share = warm_cosine((done + step) / (per_epoch * settings.max_epochs))
+            progress = (done + step) / (per_epoch * settings.max_epochs)
+            share = rate_share(progress, settings.schedule, settings.warmup_share)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * share
 
         rng = generator(seed, epoch, -1, "public batches")
         batches = shuffled_batches(public, teacher, settings.batch_size, per_epoch, rng, augment=augment)
-        yield take_steps(trained, batches, loss_terms, optimizer, clip_norm=1.0, before_step=set_rate)
+        yield take_steps(trained, batches, goal.loss_terms, optimizer, clip_norm=1.0, before_step=set_rate)
     detector.to(memory_format=torch.contiguous_format)
 
 
-def localised_loss(
-    localiser: Localiser,
-    batch: Batch,
-    altered: Altered,
-    *,
-    weight: float,
-    sync_weight: float,
-    precision: str,
-    distill: DistillSettings | None,
-) -> LossTerms:
-    """The clip's loss, plus the cross-entropies of the two heads and the synchrony of the attention.
+@dataclass(frozen=True)
+class Goal:
+    """What a step on public clips descends.
+
+    Attributes:
+        settings: weights of the losses.
+        precision: "float32" or "bfloat16".
+        distill: weights of the distillation loss; None: labels only.
+        altered: targets of the view's clips: when each was altered.
+        class_weights: (2,), of real and fake clips in the hard loss; None: all alike.
+        shifts: draws by how much a sound is shifted.
+    """
+
+    settings: PublicTrainingSettings
+    precision: str
+    distill: DistillSettings | None
+    altered: Altered
+    class_weights: Tensor | None
+    shifts: torch.Generator
+
+    def loss_terms(self, network: nn.Module, batch: Batch) -> LossTerms:
+        """The loss of a `Localiser`, or of a network of pictures, on one batch."""
+        if isinstance(network, Localiser):
+            return localised_loss(network, batch, self)
+        with autocast(self.precision):
+            output = network(*batch.inputs)
+        return self.clip_loss(output.logits.float(), output.explanation.float(), batch)
+
+    def clip_loss(self, logits: Tensor, maps: Tensor, batch: Batch) -> LossTerms:
+        """The loss of clips as a whole: against their labels, and the teacher's answers if distilled."""
+        if self.distill is None:
+            return supervised_loss(logits, batch.labels, self.class_weights)
+        return batch_loss(logits, maps, batch, self.distill, self.class_weights)
+
+
+def localised_loss(localiser: Localiser, batch: Batch, goal: Goal) -> LossTerms:
+    """The clip's loss, plus the cross-entropies of the two heads, and PinPoint's two of sound and picture.
 
     The heads learn from what is there: not from an absent modality, nor from padded or masked sound.
 
     Args:
         localiser: a `Localiser`.
-        batch: with teacher outputs if ``distill`` is given.
-        altered: targets of the view's clips.
-        weight: >= 0.
-        sync_weight: weight of `sync_loss`, >= 0.
-        precision: "float32" or "bfloat16".
-        distill: weights of the distillation loss; None: labels only.
+        batch: with teacher outputs if the goal distils.
+        goal: see there.
     """
-    with autocast(precision):
+    settings = goal.settings
+    with autocast(goal.precision):
         video, audio = localiser.detector.encode(*batch.inputs)
         output = localiser.detector.fuse(video, audio)
         seen, heard = localiser.video_head(video).squeeze(-1), localiser.audio_head(audio).squeeze(-1)
-    logits, maps = output.logits.float(), output.explanation.float()
-    terms = clip_loss(logits, maps, batch, distill)
+    maps = output.explanation.float()
+    terms = goal.clip_loss(output.logits.float(), maps, batch)
     has_video, has_audio = batch.modalities.unbind(dim=1)
     visible = has_video[:, None].expand_as(seen)
     audible = has_audio[:, None] * batch.mfcc.any(dim=2)
-    located = balanced_loss(seen.float(), altered.frames, batch.indices, visible)
-    located = located + balanced_loss(heard.float(), altered.steps, batch.indices, audible)
-    total = terms.total + weight * located + sync_weight * sync_loss(maps, has_video * has_audio)
+    located = balanced_loss(seen.float(), goal.altered.frames, batch.indices, visible)
+    located = located + balanced_loss(heard.float(), goal.altered.steps, batch.indices, audible)
+    both = has_video * has_audio
+    total = (
+        terms.total + settings.localisation_weight * located + settings.sync_weight * sync_loss(maps, both)
+    )
+    if settings.offset_weight:
+        untouched = both * (1 - goal.altered.steps[batch.indices].amax(dim=1))
+        with autocast(goal.precision):
+            shifted = shift_sound(batch.mfcc, goal.shifts)
+            offset = offset_loss(localiser.detector, video, shifted, untouched)
+        total = total + settings.offset_weight * offset
     return LossTerms(total, terms.hard, terms.soft, terms.attention)
-
-
-def clip_loss(logits: Tensor, maps: Tensor, batch: Batch, distill: DistillSettings | None) -> LossTerms:
-    """The loss of a clip as a whole: against its label, and the teacher's answers if ``distill`` is given."""
-    if distill is None:
-        return supervised_loss(logits, batch.labels)
-    return batch_loss(logits, maps, batch, distill)
-
-
-def sync_loss(maps: Tensor, both: Tensor) -> Tensor:
-    """Cross-entropy of each audio step's attention against the frames shown at that time.
-
-    PinPoint is trained with synchrony losses; this one asks the cross-attention to compare a sound
-    with the pictures of its moment. The target of a step is shared by its two nearest frames.
-
-    Args:
-        maps: (batch, audio_steps, video_frames), rows that sum to 1.
-        both: (batch,), 1 where the clip has both modalities, else 0: without one there is nothing to
-            compare.
-    """
-    num_steps, num_frames = maps.shape[1:]
-    place = (torch.arange(num_steps) + 0.5) / num_steps * num_frames - 0.5
-    distance = (place.clamp(0, num_frames - 1)[:, None] - torch.arange(num_frames)).abs()
-    steps = -((1 - distance).clamp(min=0) * maps.clamp(min=1e-8).log()).sum(dim=2)
-    return masked_mean(steps, both[:, None].expand_as(steps))
 
 
 def balanced_loss(logits: Tensor, targets: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
@@ -172,10 +171,3 @@ def balanced_loss(logits: Tensor, targets: Tensor, indices: Tensor, weights: Ten
         logits, targets[indices], weight=weights, pos_weight=(1 - share) / share
     )
     return loss / weights.mean().clamp(min=1 / weights.numel())
-
-
-def warm_cosine(progress: float, warmup: float = 0.1) -> float:
-    """Share of the peak learning rate at ``progress`` in [0, 1]: linear rise, then half a cosine."""
-    if progress < warmup:
-        return 0.05 + 0.95 * progress / warmup
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

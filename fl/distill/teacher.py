@@ -15,25 +15,22 @@ import numpy as np
 import safetensors.torch
 import torch
 from filelock import FileLock
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from fl.data.cache import atomic_folder
-from fl.data.shards import Shard, ShardView, take
+from fl.data.shards import Shard, take
 from fl.distill.batches import LiveTeacher, TeacherOutputs
+from fl.distill.early_stopping import Advance, train_best, validation_auc
 from fl.distill.precision import resolve_precision
 from fl.distill.predict import predict
-from fl.distill.supervised import train_epochs
 from fl.errors import RequestError, TeacherError
 from fl.seeds import derive
 from fl.settings import AugmentSettings, TeacherSettings
 from models.architecture import Architecture
 from models.zoo import Detector
 
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Part of the digest: raise it when the training below or the exported graph beside it changes."""
-
-Advance = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -135,39 +132,17 @@ def _make(
     """Train (or read) the teacher and write its files into ``folder``."""
     if settings.weights:
         _read_weights(network, Path(settings.weights))
-        auc, num_epochs = _auc(network, take(validation), settings), 0
+        auc, num_epochs = validation_auc(network, take(validation), settings), 0
     else:
-        auc, num_epochs = train_teacher(network, take(public), take(validation), settings, augment, advance)
+        best, num_epochs = train_best(
+            network, take(public), take(validation), settings, augment, settings.seed, advance
+        )
+        assert best is not None  # the teacher's patience is at least 1
+        auc = best
+        network.to(memory_format=torch.contiguous_format)
     safetensors.torch.save_model(network, str(folder / "weights.safetensors"))
     told = {"validation_auc": auc, "num_epochs": num_epochs, "settings": asdict(settings)}
     (folder / "teacher.json").write_text(json.dumps(told, indent=1))
-
-
-def train_teacher(
-    network: Detector,
-    public: ShardView,
-    validation: ShardView,
-    settings: TeacherSettings,
-    augment: AugmentSettings,
-    advance: Advance,
-) -> tuple[float, int]:
-    """Train on the public split, stopped early by the validation AUC; the best epoch's weights are kept.
-
-    Returns:
-        The best validation AUC and the number of epochs trained.
-    """
-    best_auc, best_epoch, best_state = -1.0, -1, {}
-    for epoch, means in enumerate(train_epochs(network, public, settings, augment, settings.seed)):
-        auc = _auc(network, validation, settings)
-        if auc > best_auc:
-            best_auc, best_epoch = auc, epoch
-            best_state = {key: value.clone() for key, value in network.state_dict().items()}
-        advance(1, f"loss {means.loss:.3f}, validation AUC {auc:.3f}")
-        if epoch - best_epoch >= settings.patience:
-            break
-    network.load_state_dict(best_state)
-    network.to(memory_format=torch.contiguous_format)
-    return best_auc, epoch + 1
 
 
 def teacher_outputs(
@@ -208,18 +183,6 @@ def open_outputs(folder: Path) -> TeacherOutputs:
     logits = np.memmap(folder / "logits.f32", dtype="<f4", mode="c", shape=shape[:1])
     maps = np.memmap(folder / "maps.f32", dtype="<f4", mode="c", shape=shape)
     return TeacherOutputs(logits, maps)
-
-
-def _auc(network: nn.Module, view: ShardView, settings: TeacherSettings) -> float:
-    """Validation AUC; TeacherError where one class is missing."""
-    labels = view.labels
-    if len(set(labels.tolist())) < 2:
-        raise TeacherError(
-            f"the validation split holds one class only ({len(labels)} clips): its AUC, on which "
-            "teacher.min_auc decides, is undefined. Give it real and fake clips"
-        )
-    logits, _ = predict(network, view, precision=resolve_precision(settings.precision))
-    return float(roc_auc_score(labels, logits))
 
 
 def _read_weights(network: nn.Module, path: Path) -> None:

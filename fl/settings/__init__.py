@@ -28,7 +28,14 @@ from fl.settings.federation import (
 )
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, section, setting
 from fl.settings.tracking import TrackingSettings
-from fl.settings.training import DistillSettings, SystemSettings, TeacherSettings, WarmupSettings
+from fl.settings.training import (
+    DistillSettings,
+    OptimizerSettings,
+    PublicTrainingSettings,
+    SystemSettings,
+    TeacherSettings,
+    WarmupSettings,
+)
 
 __all__ = [
     "COUNT",
@@ -50,7 +57,9 @@ __all__ = [
     "LatencySettings",
     "Limit",
     "MediaSettings",
+    "OptimizerSettings",
     "PartitionSettings",
+    "PublicTrainingSettings",
     "SplitSettings",
     "StrategySettings",
     "SyntheticSettings",

@@ -1,11 +1,11 @@
 """Views of a store whose pictures went through JPEG, resizing, blur, noise or H.264."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.cores import usable_cores
 from fl.data.degrade import H264, degrade_crops
 from fl.data.reencoding import reencode_clips
 from fl.data.shards import Shard, ShardView, take
@@ -43,7 +43,7 @@ def degraded_view(
             level,
             data.clip,
             data.media,
-            num_workers=os.cpu_count() or 1,
+            num_workers=usable_cores(),
             advance=lambda number: advance(number, f"{level:g}"),
         )
         if reasons:

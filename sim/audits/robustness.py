@@ -4,7 +4,6 @@ On the test split, worse and worse: the teacher, the dense student, the pruned o
 is tuned on clean validation clips, and anew on validation clips that are as bad; test clips tune nothing.
 """
 
-import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.compress.sessions import run_session
+from fl.cores import usable_cores
 from fl.data.degrade import H264, LEVELS
 from fl.data.shards import Shard, ShardView, take
 from fl.distill.predict import predict
@@ -200,5 +200,5 @@ def _measure(
 
 
 def _session_logits(path: Path, view: ShardView) -> NDArray[np.float32]:
-    logits: NDArray[np.float32] = run_session(open_session(path, os.cpu_count() or 1), view)[0]
+    logits: NDArray[np.float32] = run_session(open_session(path, usable_cores()), view)[0]
     return logits

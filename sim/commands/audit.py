@@ -9,6 +9,9 @@ USAGE = """\
 usage: python -m sim audit ACTION RUN [--json]
 
 Actions
+  baselines      student and teacher beside an SVM, a decision tree and a random forest trained on the
+                 student's own clips: training and test accuracy, AUC, EER, F1, confusion matrix, all
+                 from one table, baselines.csv; one plot in the run's figures
   compression    the dense student pruned to several shares and fine-tuned alike, float and INT8 of each:
                  size, latency, accuracy, EPS; the trade-offs as a plot in the run's figures
   explanation    deletion and insertion curves of the teacher's and the student's maps, beside a random
@@ -18,6 +21,7 @@ Actions
   robustness     teacher, student, pruned and INT8 under JPEG, resizing, blur, noise and H.264; one
                  plot each in the run's figures
 
+  python -m sim audit baselines runs/first
   python -m sim audit compression runs/first --ratios 0.25 0.5
   python -m sim audit explanation runs/first --num-clips 40
   python -m sim audit quantization runs/first --tolerance 0.01
@@ -25,6 +29,12 @@ Actions
 
 `python -m sim audit ACTION --help` says more of one.
 """
+
+
+def _baselines(argv: Sequence[str]) -> int:
+    from sim.commands.audit_baselines import main
+
+    return main(argv)
 
 
 def _compression(argv: Sequence[str]) -> int:
@@ -53,6 +63,7 @@ def _robustness(argv: Sequence[str]) -> int:
 
 ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
+        "baselines": _baselines,
         "compression": _compression,
         "explanation": _explanation,
         "quantization": _quantization,

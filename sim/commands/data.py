@@ -5,7 +5,6 @@ The request has the syntax of `python -m sim run` and is checked as there before
 
 import json
 import logging
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fl.cores import usable_cores
 from fl.data.splits import SPLITS
 from fl.errors import RequestError
 from fl.settings import Experiment
@@ -101,7 +101,7 @@ def _check(experiment: Experiment, asked: Namespace) -> int:
         experiment,
         progress,
         look=not asked.headers_only,
-        num_workers=os.cpu_count() or 1,
+        num_workers=usable_cores(),
         notes=warnings,
     )
     if asked.json:

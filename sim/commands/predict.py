@@ -4,7 +4,6 @@ How a video becomes the network's input is read from the model's own metadata: n
 """
 
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.cores import usable_cores
 from fl.errors import RequestError
 from fl.settings import DataSettings, Experiment, MediaSettings
 from sim.commands.arguments import Parser
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     model, card = load_model(asked.model)
     check_limits(replace(Experiment(), data=replace(DataSettings(), clip=card.clip)))
     try:
-        session = open_session(model.SerializeToString(), num_threads=os.cpu_count() or 1)
+        session = open_session(model.SerializeToString(), num_threads=usable_cores())
     except Exception as error:  # ONNX Runtime's errors have no common class of their own
         raise RequestError(f"--model {str(asked.model)!r} cannot be run: {error}") from error
     threshold = card.threshold if asked.threshold is None else asked.threshold

@@ -1,71 +1,82 @@
-"""`python -m sim reproduce PRESET --counts-only [--json]`: published numbers beside measured ones."""
+"""`python -m sim reproduce PRESET`: a publication's tables beside the same numbers measured here."""
 
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fl.cores import usable_cores
 from fl.errors import RequestError
 from sim.commands.arguments import Parser
 
-if TYPE_CHECKING:
-    from fl.compress.thesis import PrunedCount
+PRESETS = ("pin_lite", "thesis_kd_pruning", "patch_audit", "mobilenet_study")
+SCALE = "scale="
 
-PRESETS = ("thesis_kd_pruning",)
+USAGE_NOTE = """\
+scale=full replays the published size: give it the published data, too, and days. Further GROUP=OPTION and
+KEY=VALUE go to every run.
+
+  python -m sim reproduce pin_lite
+  python -m sim reproduce thesis_kd_pruning scale=full data=faceforensics data.root=FOLDER
+  python -m sim reproduce thesis_kd_pruning --counts-only
+"""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the table, or with ``--json`` a list of objects.
+    """Do the study's runs, write results.md and results.json beside them, and print the page.
+
+    Returns:
+        0; 1 if a run failed.
 
     Raises:
-        RequestError: more is asked for than the counts, or the file of weights is missing.
+        RequestError: a run that cannot be; nothing was started.
     """
-    asked = _parser().parse_args(argv)
-    if not asked.counts_only:
-        raise RequestError(f"reproduce {asked.preset} compares parameter counts only: add --counts-only")
-    if asked.weights is not None and not asked.weights.is_file():
-        raise RequestError(f"--weights must name a file of timm's weights, got {asked.weights}: no such file")
-    from fl.compress.thesis import pruned_counts
+    asked = _parser().parse_intermixed_args(list(argv))
+    if asked.counts_only:
+        from sim.commands.reproduce_counts import print_counts
 
-    counts = list(pruned_counts(asked.seed, False if asked.weights is None else str(asked.weights)))
-    if asked.json:
-        rows = [{"ratio": count.ratio, "num_parameters": count.num_parameters} for count in counts]
-        sys.stdout.write(json.dumps(rows) + "\n")
-    else:
-        _print_table(counts, "random" if asked.weights is None else asked.weights.name, asked.seed)
-    return 0
+        return print_counts(asked)
+    if asked.jobs < 1:
+        raise RequestError(f"--jobs must be at least 1, got {asked.jobs}")
+    scales = [item.removeprefix(SCALE) for item in asked.overrides if item.startswith(SCALE)]
+    scale = scales[-1] if scales else "small"
+    folder = asked.out or Path("runs") / "reproduce" / (
+        asked.preset + ("" if scale == "small" else f"-{scale}")
+    )
+
+    from sim.record import replace_text
+    from sim.studies.replaying import Request, replay_study
+    from sim.studies.studies import STUDIES
+    from sim.studies.writing import as_json, markdown
+
+    overrides = tuple(item for item in asked.overrides if not item.startswith(SCALE))
+    request = Request(scale, overrides, folder, asked.jobs, argv)
+    outcome = replay_study(STUDIES[asked.preset], request)
+    text = json.dumps(as_json(outcome), indent=1, allow_nan=False) + "\n"
+    replace_text(folder / "results.json", text)
+    replace_text(folder / "results.md", markdown(outcome))
+    sys.stdout.write(text if asked.json else f"{markdown(outcome)}\n{folder}\n")
+    return 1 if outcome.failures else 0
 
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sim reproduce", description="A published table beside the same numbers measured here."
+        prog="python -m sim reproduce",
+        description="A publication's tables beside the same numbers measured here. " + USAGE_NOTE,
     )
     parser.add_argument("preset", choices=PRESETS, help="the publication")
-    parser.add_argument("--counts-only", action="store_true", help="parameters after pruning; no training")
-    parser.add_argument("--json", action="store_true", help="print a JSON list of ratio and num_parameters")
-    parser.add_argument("--weights", type=Path, help="a local file of timm's Lite0 weights; else random")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and the pictures (0)")
-    return parser
-
-
-def _print_table(counts: Sequence["PrunedCount"], weights: str, seed: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="EfficientNet-Lite0, global group Taylor, 5 steps: parameters")
-    for heading in ("ratio", "published", "measured", "difference"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for count in counts:
-        table.add_row(
-            f"{count.ratio:.2f}",
-            f"{count.published:,}",
-            f"{count.num_parameters:,}",
-            f"{count.num_parameters / count.published - 1:+.2%}",
-        )
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(table)
-    console.print(
-        f"Not the same: {weights} weights, seed {seed}; gradients from noise; no training between the steps.",
-        highlight=False,
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="OVERRIDE",
+        help="scale=small (default) or full, and Hydra's, for every run",
     )
+    parser.add_argument("--jobs", type=int, default=min(2, usable_cores()), help="runs at a time")
+    parser.add_argument("--out", type=Path, help="folder of the runs and results (runs/reproduce/PRESET)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the page")
+    parser.add_argument(
+        "--counts-only", action="store_true", help="thesis_kd_pruning: parameters after pruning; no training"
+    )
+    parser.add_argument("--weights", type=Path, help="--counts-only: a local file of timm's Lite0 weights")
+    parser.add_argument("--seed", type=int, default=0, help="--counts-only: of weights and pictures (0)")
+    return parser

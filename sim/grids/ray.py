@@ -14,6 +14,7 @@ from flwr.app import Message, RecordDict
 from ray.exceptions import RayActorError, RayError
 
 from clients.app import ClientSetup
+from fl.cores import usable_cores
 from fl.errors import RequestError
 from fl.settings import GridSettings
 from sim.grids.messages import LocalGrid, answer, client_of, error_reply
@@ -61,7 +62,7 @@ class RayGrid(LocalGrid):
     def __init__(self, setup: ClientSetup, settings: GridSettings) -> None:
         super().__init__(len(setup.rows))
         self.settings = settings
-        num_workers = min(settings.num_workers or os.cpu_count() or 1, len(setup.rows))
+        num_workers = min(settings.num_workers or usable_cores(), len(setup.rows))
         start_ray(settings.address, num_workers)
         self._setup = ray.put(setup)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
@@ -162,7 +163,7 @@ def start_ray(address: str, num_workers: int) -> None:
     runtime_env = {"env_vars": THREADS}
     quiet = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime_env}
     if address == "local":
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         if num_workers > cores:
             raise RequestError(f"grid.num_workers must be at most {cores}, the cores here, got {num_workers}")
         ray.init(

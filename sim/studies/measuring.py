@@ -1,0 +1,143 @@
+"""What a finished run says of a published row: the same columns, from its records."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.audits.prediction_table import SCORES_FILE, TEST
+from sim.record import PREDICTIONS_FILE, SUMMARY_FILE
+from sim.studies.rows import ACCURACY_BY_CATEGORY
+from sim.studies.study import Subject
+
+MIB = 2**20
+
+SCORE_COLUMNS = {"student": "score", "int8": "score_int8", "teacher": "score_teacher"}
+
+CLASSICAL = "classical:"
+"""How a network's name begins that is a model of `audit baselines`."""
+
+CONFUSION = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """The test clips of a run, as one of its networks judges them.
+
+    Attributes:
+        clips: names, in the order of the table.
+        labels: (clips,), 1 = fake.
+        scores: (clips,), probabilities of fake.
+    """
+
+    clips: tuple[str, ...]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def measured_row(folder: Path, network: str) -> dict[str, float]:
+    """A run's last round in the terms of `sim.studies.rows.UNITS`, and what no publication prints.
+
+    Beside the published keys: "eps_shuffled", its baseline, and "speedup", times as fast as the teacher in
+    ONNX Runtime, one thread, one clip, timed in turn with it.
+
+    Args:
+        folder: the run's.
+        network: see `sim.studies.study.Subject`.
+    """
+    if network.startswith(CLASSICAL):
+        return _without_nothing(_classical_row(folder, network.removeprefix(CLASSICAL)))
+    summary = json.loads((folder / SUMMARY_FILE).read_text())
+    record = summary["last_round"]
+    row = _teacher_row(summary["teacher"]) if network == "teacher" else _student_row(record, network)
+    return _without_nothing(row)
+
+
+def _classical_row(folder: Path, model: str) -> dict[str, float | None]:
+    """What `audit baselines` said of a model; accuracy, matrix and curve are of one table."""
+    told = json.loads((folder / audit_file("baselines")).read_text())
+    found = next(result for result in told["results"] if result["model"] == model)
+    return {
+        "training_accuracy": _percent(found["training_accuracy"]),
+        "accuracy": _percent(found["test_accuracy"]),
+        "f1": _percent(found["f1"]),
+        "auc": found["auc"],
+        **{key: found[key] for key in CONFUSION},
+    }
+
+
+def audit_file(action: str) -> str:
+    """Where a study keeps what an audit of a run said, below the run's folder."""
+    return f"audit-{action}.json"
+
+
+def _student_row(record: Mapping[str, Any], network: str) -> dict[str, float | None]:
+    onnx = record["onnx"]["fp32" if network == "student" else "int8"]
+    student, quality = record["student"], record["global"] if network == "student" else onnx
+    eps = record["eps"]["mean"] if network == "student" else onnx["eps"]
+    return {
+        **_quality(quality),
+        "eps": eps,
+        "eps_shuffled": record["eps"]["shuffled"] if network == "student" else None,
+        **_cost(student["num_parameters"], student["macs"], onnx["size_bytes"], onnx["latency_ms_p50"]),
+        "speedup": record["onnx"]["teacher_latency_ms_p50"] / onnx["latency_ms_p50"],
+    }
+
+
+def _teacher_row(teacher: Mapping[str, Any]) -> dict[str, float | None]:
+    return {
+        **_quality(teacher),
+        "eps": 1.0,
+        **_cost(teacher["num_parameters"], teacher["macs"], teacher["size_bytes"], teacher["latency_ms_p50"]),
+        "speedup": 1.0,
+    }
+
+
+def _quality(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    row = {"accuracy": _percent(metrics["accuracy"]), "f1": _percent(metrics["f1"]), "auc": metrics["auc"]}
+    for name, part in (metrics.get("by_category") or {}).items():
+        row[ACCURACY_BY_CATEGORY + name] = _percent(part["accuracy"])
+    return row
+
+
+def _cost(num_parameters: int, macs: int, size_bytes: int, latency_ms: float) -> dict[str, float | None]:
+    return {
+        "num_parameters": num_parameters,
+        "macs_g": macs / 1e9,
+        "size_mb": size_bytes / 1e6,
+        "size_mib": size_bytes / MIB,
+        "latency_ms": latency_ms,
+    }
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _without_nothing(row: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: float(value) for key, value in row.items() if value is not None}
+
+
+def test_scores(folder: Path, network: str) -> TestScores:
+    """The predictions of a run's network, or of a model of its `audit baselines`, on the test split."""
+    name, column = PREDICTIONS_FILE, SCORE_COLUMNS.get(network, "")
+    if network.startswith(CLASSICAL):
+        name, column = SCORES_FILE, network.removeprefix(CLASSICAL)
+    with (folder / name).open(newline="") as file:
+        rows: Sequence[Mapping[str, str]] = [row for row in csv.DictReader(file) if row["split"] == TEST]
+    return TestScores(
+        tuple(row["clip"] for row in rows),
+        np.array([int(row["label"]) for row in rows]),
+        np.array([float(row[column]) for row in rows]),
+    )
+
+
+def row_of(subject: Subject, folders: Mapping[str, Path]) -> dict[str, float] | None:
+    """`measured_row` of a subject; None where its run failed."""
+    folder = folders.get(subject.job)
+    return None if folder is None else measured_row(folder, subject.network)

@@ -1,0 +1,152 @@
+"""The runs of a study, each in a process of its own, so many at a time as there are cores."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from sim.config import build, compose, validate
+from sim.provenance import digest
+from sim.record import SUMMARY_FILE
+from sim.round_record import plain
+from sim.studies.study import Job
+
+LOG_FILE = "run.log"
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a run went.
+
+    Attributes:
+        job: the run.
+        folder: what it left.
+        seconds: of this call; 0 where an earlier one had finished it.
+        failure: the reason, or "".
+    """
+
+    job: Job
+    folder: Path
+    seconds: float
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, composed and checked.
+
+    Attributes:
+        job: the run.
+        overrides: all of them, with its name and folder.
+        folder: where it goes.
+        config_digest: of its settings.
+    """
+
+    job: Job
+    overrides: tuple[str, ...]
+    folder: Path
+    config_digest: str
+
+
+def plan_jobs(jobs: Sequence[Job], experiment: str, extra: Sequence[str], folder: Path) -> list[Plan]:
+    """Compose and check every run before the first one starts.
+
+    Args:
+        jobs: the runs.
+        experiment: name of the study's experiment.
+        extra: overrides of the user, for all of them.
+        folder: theirs go below it.
+
+    Raises:
+        RequestError: a run that cannot be.
+    """
+    plans = []
+    for job in jobs:
+        overrides = [f"experiment={experiment}", *job.overrides, *extra]
+        placed = [*overrides, f"runs_dir={_quoted(folder)}", f"name={job.name}"]
+        settings = build(compose(placed))
+        validate(settings)
+        plans.append(Plan(job, tuple(placed), folder / job.name, digest(plain(asdict(settings), "config"))))
+    return plans
+
+
+def run_jobs(plans: Sequence[Plan], num_jobs: int, done: Callable[[JobResult], None]) -> list[JobResult]:
+    """Do the runs: the first one alone on all cores, since it trains what the others find in the cache.
+
+    A run that an earlier call finished with the same settings is kept. One that fails ends nothing else.
+
+    Args:
+        plans: of `plan_jobs`.
+        num_jobs: at a time, each with its share of the cores.
+        done: called with each result, from any thread.
+
+    Returns:
+        In the order of the plans.
+    """
+    results = [_do(plans[0], None)]
+    done(results[0])
+    shares: SimpleQueue[set[int]] = SimpleQueue()
+    cores = sorted(os.sched_getaffinity(0))
+    for index in range(num_jobs):
+        shares.put(set(cores[index::num_jobs]) or set(cores))
+
+    def do(plan: Plan) -> JobResult:
+        share = shares.get()
+        try:
+            result = _do(plan, share)
+        finally:
+            shares.put(share)
+        done(result)
+        return result
+
+    with ThreadPoolExecutor(num_jobs) as pool:
+        return results + list(pool.map(do, plans[1:]))
+
+
+def _do(plan: Plan, cores: set[int] | None) -> JobResult:
+    if _is_finished(plan):
+        return JobResult(plan.job, plan.folder, 0.0)
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    plan.folder.parent.mkdir(parents=True, exist_ok=True)
+    log = plan.folder.parent / f"{plan.job.name}.{LOG_FILE}"
+    started = time.monotonic()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sim", "run", *plan.overrides], stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            if cores is not None:
+                os.sched_setaffinity(process.pid, cores)
+            code = process.wait()
+        finally:
+            process.kill()
+    seconds = time.monotonic() - started
+    if code == 0:
+        return JobResult(plan.job, plan.folder, seconds)
+    lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
+    reason = next((line for line in lines if line.startswith("fedpin: ")), lines[-1])
+    return JobResult(plan.job, plan.folder, seconds, reason.removeprefix("fedpin: "))
+
+
+def _is_finished(plan: Plan) -> bool:
+    """Whether a run of these very settings lies there, whole."""
+    summary = plan.folder / SUMMARY_FILE
+    if not summary.is_file():
+        return False
+    told = json.loads(summary.read_text())
+    return bool(told["config_digest"] == plan.config_digest and told["num_rounds"] == _num_rounds(plan))
+
+
+def _num_rounds(plan: Plan) -> int:
+    return build(compose(plan.overrides)).strategy.num_rounds
+
+
+def _quoted(folder: Path) -> str:
+    return "'" + str(folder).replace("'", "\\'") + "'"
