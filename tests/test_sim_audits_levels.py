@@ -11,7 +11,7 @@ from fl.errors import RequestError, RunError
 from fl.metrics.scores import probabilities
 from models.architecture import Architecture
 from sim.audits.levels import frame_logits, write_frames
-from sim.prediction_table import read_table
+from sim.prediction_file import read_table
 
 CLIPS = [replace(c, path=Path(f"{n}.mp4")) for n, c in enumerate([REAL, FACE] * 10)]
 

@@ -12,7 +12,7 @@ from sklearn import metrics
 from fl.errors import RequestError
 from fl.metrics.detection import equal_error_rate
 from sim.commands.metrics import main, metrics_text
-from sim.prediction_table import read_table
+from sim.prediction_file import read_table
 from sim.record import Prediction, write_predictions
 
 

@@ -19,7 +19,7 @@ from fl.metrics.scores import probabilities
 from models.image import ImageDetector
 from sim.clip_ids import clip_ids
 from sim.finished import open_run
-from sim.prediction_table import read_table
+from sim.prediction_file import read_table
 from sim.progress import Progress
 from sim.record import PREDICTIONS_FILE
 

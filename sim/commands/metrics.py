@@ -10,7 +10,7 @@ from typing import Any
 from fl.errors import RequestError
 from fl.metrics.levels import Rows
 from sim.commands.arguments import Parser
-from sim.prediction_table import read_table
+from sim.prediction_file import read_table
 
 NAMES = ("accuracy", "precision", "recall", "f1", "auc", "eer")
 BY = ("clip", "video")
