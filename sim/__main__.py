@@ -87,18 +87,9 @@ def _reproduce(argv: Sequence[str]) -> int:
 
 
 def _metrics(argv: Sequence[str]) -> int:
-    from pathlib import Path
+    from sim.commands.metrics import main
 
-    from sim.commands.arguments import Parser
-    from sim.commands.metrics import metrics_text
-
-    parser = Parser(prog="python -m sim metrics", description=COMMANDS["metrics"].does)
-    parser.add_argument("table", type=Path, help="CSV file with the columns label (1 = fake) and score")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--threshold", type=float, default=0.5, help="a higher score is called fake (0.5)")
-    asked = parser.parse_args(argv)
-    sys.stdout.write(metrics_text(asked.table, as_json=asked.json, threshold=asked.threshold) + "\n")
-    return 0
+    return main(argv)
 
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
@@ -111,7 +102,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "audit": Command("does a run's student hold what it should? exit code 1 if not", _audit),
         "report": Command("finished runs on one page of HTML, and their differences", _report),
         "reproduce": Command("a published table beside the same numbers measured here", _reproduce),
-        "metrics": Command("all detection metrics of a table of predictions", _metrics),
+        "metrics": Command(
+            "all detection metrics of a table, or of a run by frame, clip and video", _metrics
+        ),
     }
 )
 

@@ -21,6 +21,7 @@ from fl.settings import (
     SystemSettings,
 )
 from models.names import hears
+from sim.trackers.tracking import check_tracking
 
 SYNTHETIC_FPS = 25
 """Frame rate of the rendered corpus."""
@@ -44,6 +45,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_system(experiment.system)
     _check_attention(experiment.distill, experiment.system.student)
     _check_grid(experiment.grid)
+    check_tracking(experiment.tracking)
     _check_writable("runs_dir", Path(experiment.runs_dir))
     _check_writable("cache_dir", cache_dir(experiment))
 

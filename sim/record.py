@@ -23,7 +23,10 @@ PREDICTIONS_FILE = "predictions.csv"
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One row of ``predictions.csv``: scores are probabilities of fake, label 1 = fake."""
+    """One row of ``predictions.csv``: scores are probabilities of fake, label 1 = fake.
+
+    Ids are those of `sim.clip_ids.clip_ids`: ``clip`` is unique, clips of one file share ``video``.
+    """
 
     clip: str
     label: int
@@ -32,6 +35,7 @@ class Prediction:
     score_int8: float | None = None
     score_teacher: float | None = None
     split: str = "test"
+    video: str = ""
 
 
 def append_round(run_dir: Path, record: Mapping[str, Any]) -> RoundRecord:

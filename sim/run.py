@@ -28,6 +28,7 @@ from server.evaluate import Evaluation, Examiner, calibration_clips
 from server.rounds import GlobalStudent, Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
+from sim.clip_ids import clip_ids
 from sim.grids.messages import RUN_ID, SERVER_NODE_ID, LocalGrid
 from sim.prepare import Prepared, prepare
 from sim.progress import Progress
@@ -37,6 +38,7 @@ from sim.report.caveats import leak_caveats
 from sim.report.figures import draw_figures
 from sim.report.partition import draw_partition
 from sim.report.table import print_table, rows_of_run
+from sim.trackers.tracking import open_trackers
 
 
 def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[str]) -> Path:
@@ -54,12 +56,16 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
         FedpinError: with the cause; what was recorded is kept.
     """
     progress = Progress()
+    trackers = open_trackers(experiment, run_dir, progress.line)
     cache_dir = checks.cache_dir(experiment)
     torch.set_num_threads(usable_cores())
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
     told = caveats(prepared)
-    with open_grid(prepared, experiment, cache_dir) as grid:  # its workers start during what comes next
+    with (
+        trackers,
+        open_grid(prepared, experiment, cache_dir) as grid,
+    ):  # its workers start during what follows
         examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
         teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
         student = make_student(prepared, experiment, cache_dir, progress)
@@ -73,7 +79,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
         with progress.rounds(experiment.strategy.num_rounds, len(prepared.rows)) as display:
 
             def on_round(record: Record, evaluation: Evaluation) -> None:
-                append_round(run_dir, record)
+                trackers.round_done(append_round(run_dir, record))
                 last[:] = [evaluation]
                 display.round_done(record)
 
@@ -238,12 +244,11 @@ def finish(
     write_summary(run_dir, summary)
     test = take(prepared.stores["test"])
     teacher_scores = probabilities(np.asarray(prepared.outputs["test"].logits))
+    columns = (evaluation.scores, evaluation.scores_int8, teacher_scores)
     write_predictions(
         run_dir,
         [
-            Prediction(clip.path.name, clip.label, clip.category, float(a), float(b), float(c))
-            for clip, a, b, c in zip(
-                test.clips, evaluation.scores, evaluation.scores_int8, teacher_scores, strict=True
-            )
+            Prediction(name, clip.label, clip.category, float(a), float(b), float(c), video=video)
+            for clip, (name, video), a, b, c in zip(test.clips, clip_ids(test.clips), *columns, strict=True)
         ],
     )

@@ -1,7 +1,10 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import metrics
 
 from fl.errors import DataError
 from fl.metrics.detection import auc_interval, detection_metrics, equal_error_rate
@@ -106,3 +109,57 @@ def test_bad_tables_are_refused(labels: list[int], scores: list[float], says: st
 def test_categories_must_match_the_clips() -> None:
     with pytest.raises(DataError, match=r"one entry per clip \(4\), got 1"):
         detection_metrics(LABELS, SCORES, ["real"])
+
+
+# Few different scores, so that many tie.
+TABLES = st.lists(
+    st.tuples(st.integers(0, 1), st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(TABLES)
+def test_every_metric_is_scikit_learns_or_its_definition(rows: list[tuple[int, float]]) -> None:
+    labels, scores = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    verdicts, found = scores > 0.5, detection_metrics(labels, scores)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(labels, verdicts), abs=1e-12)
+    if verdicts.any():
+        assert found.precision == pytest.approx(metrics.precision_score(labels, verdicts), abs=1e-12)
+    else:
+        assert found.precision is None
+    if labels.any():
+        assert found.recall == pytest.approx(metrics.recall_score(labels, verdicts), abs=1e-12)
+    else:
+        assert found.recall is None
+    if labels.any() or verdicts.any():
+        assert found.f1 == pytest.approx(metrics.f1_score(labels, verdicts), abs=1e-12)
+    else:
+        assert found.f1 is None
+    if not 0 < labels.sum() < len(labels):
+        assert (found.auc, found.eer) == (None, None)
+        return
+    assert found.auc == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+    fakes, reals = scores[labels == 1], scores[labels == 0]
+    pairs = np.sign(fakes[:, None] - reals) / 2 + 0.5  # Mann and Whitney: a tie counts one half
+    assert found.auc == pytest.approx(pairs.mean(), abs=1e-12)
+    assert found.eer == pytest.approx(crossing(fakes, reals), abs=1e-12)
+
+
+def crossing(fakes: np.ndarray, reals: np.ndarray) -> float:
+    """Where false positives equal false negatives, on lines between the rates of all thresholds."""
+    cuts = [np.inf, *sorted({*fakes.tolist(), *reals.tolist()}, reverse=True)]
+    points = [(float((reals >= cut).mean()), float((fakes < cut).mean())) for cut in cuts]
+    for (false_0, missed_0), (false_1, missed_1) in pairwise(points):
+        if false_1 >= missed_1:
+            # false_0 + t (false_1 - false_0) = missed_0 + t (missed_1 - missed_0)
+            t = (missed_0 - false_0) / ((false_1 - false_0) + (missed_0 - missed_1))
+            return false_0 + t * (false_1 - false_0)
+    raise AssertionError("the last threshold calls all clips fake")
+
+
+def test_the_eer_is_that_of_the_curve_and_not_of_its_convex_hull() -> None:
+    # ROC (0,0) (0,1/2) (1/2,1/2) (1/2,1) (1,1) meets fpr = 1 - tpr at 1/2; its hull, from (0,1/2)
+    # straight to (1/2,1), at 1/4.
+    labels, scores = [1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]
+    assert equal_error_rate(labels, scores) == pytest.approx(0.5)

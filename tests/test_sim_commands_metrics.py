@@ -2,11 +2,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
 
 from fl.errors import RequestError
-from sim.commands.metrics import metrics_text, read_table
+from fl.metrics.detection import equal_error_rate
+from sim.commands.metrics import main, metrics_text
+from sim.prediction_file import read_table
 from sim.record import Prediction, write_predictions
 
 
@@ -103,3 +109,64 @@ def test_the_module_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == ""
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.one_of(st.sampled_from([0.1, 0.5, 0.9]), st.floats(0, 1))),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_a_prediction_file_gives_what_scikit_learn_finds(rows: list[tuple[int, float]]) -> None:
+    with TemporaryDirectory() as folder:
+        written = [Prediction(f"{n}", label, "x", score) for n, (label, score) in enumerate(rows)]
+        found = json.loads(metrics_text(write_predictions(Path(folder), written), as_json=True))
+    labels, scores = [row[0] for row in rows], [row[1] for row in rows]
+    verdicts = [score > 0.5 for score in scores]
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, verdicts), abs=1e-12)
+    if sum(labels) in (0, len(labels)):
+        assert (found["auc"], found["eer"]) == (None, None)
+    else:
+        assert found["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+        assert found["f1"] == pytest.approx(metrics.f1_score(labels, verdicts), abs=1e-12)
+        assert found["recall"] == pytest.approx(metrics.recall_score(labels, verdicts), abs=1e-12)
+        assert found["eer"] == equal_error_rate(labels, scores)
+
+
+def test_rows_of_one_video_are_averaged_first(tmp_path: Path) -> None:
+    path = table(tmp_path, "label,score,video\n1,0.9,b\n0,0.4,a\n1,0.2,b\n0,0.3,a\n")
+    found = json.loads(metrics_text(path, as_json=True, by="video"))
+    assert (found["num_videos"], found["num_fake"], found["accuracy"], found["auc"]) == (2, 1, 1.0, 1.0)
+    assert json.loads(metrics_text(path, as_json=True))["accuracy"] == 0.75
+    assert metrics_text(path, as_json=False, by="video").startswith("2 videos: 1 fake, 1 real;")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("label,score\n1,0.5\n", "no column 'video'"),
+        ("label,score,video\n1,0.5,a\n0,0.5,a\n", "one video must have one label, but video 'a' has 1 and 0"),
+        ("label,score,video\n1,0.5,\n", "row 1 must name its video, got ''"),
+        ("label,score,video\n1,nan,a\n", r"score must be in \[0, 1\], got 'nan'"),
+        ("label,score,video\n1,0.5\n", "row 1 must name its video"),
+    ],
+)
+def test_videos_that_cannot_be_averaged_are_a_wrong_request(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        metrics_text(table(tmp_path, text), as_json=False, by="video")
+
+
+def test_the_command_reads_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, "label,score,clip\n1,0.9,b\n1,0.2,b\n")
+    assert main([str(path), "--by", "clip", "--json", "--threshold", "0.6"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["num_clips"], found["accuracy"], found["threshold"]) == (1, 0.0, 0.6)
+    for wrong, says in (
+        ([str(tmp_path)], "RUN must be the folder of a finished run"),
+        ([str(tmp_path), "--by", "clip"], "--by is for a table"),
+        ([str(path), "--cache-dir", "x"], "--cache-dir is a run's"),
+        ([str(path), "--by", "frame"], "invalid choice: 'frame'"),
+    ):
+        with pytest.raises(RequestError, match=says):
+            main(wrong)

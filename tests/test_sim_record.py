@@ -177,15 +177,17 @@ def test_a_summary_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> 
 def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     rows = [
         Prediction('a "b", c.mp4', 1, "FaceSwap", 0.1 + 0.2, 0.25, 1.0),
-        Prediction("d.mp4", 0, "real", 1e-9),
+        Prediction("d.mp4#1", 0, "real", 1e-9, video="d.mp4"),
     ]
     path = write_predictions(tmp_path, rows)
     with path.open(newline="") as file:
         read = list(csv.DictReader(file))
-    assert list(read[0]) == ["clip", "label", "category", "score", "score_int8", "score_teacher", "split"]
+    columns = ["clip", "label", "category", "score", "score_int8", "score_teacher", "split", "video"]
+    assert list(read[0]) == columns
     assert read[0]["clip"] == 'a "b", c.mp4'
     assert float(read[0]["score"]) == 0.1 + 0.2
     assert (read[1]["score_int8"], read[1]["score_teacher"], read[1]["split"]) == ("", "", "test")
+    assert (read[0]["video"], read[1]["video"]) == ("", "d.mp4")
     with pytest.raises(RunError, match="prediction of e"):
         write_predictions(tmp_path, [Prediction("e", 1, "Dub", float("nan"))])
 

@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from event_files import read_events
 from flwr.app import Message, MessageType, RecordDict
+from omegaconf import OmegaConf
 from rich.console import Console
+from sklearn import metrics
 
 from clients.app import ClientSetup, make_client_app
 from clients.round import EdgeClient, run_round
@@ -29,6 +32,7 @@ from fl.compress.sessions import session_feeds
 from fl.data.shards import take
 from fl.distill.teacher import obtain_teacher
 from fl.errors import TeacherError
+from fl.metrics.detection import equal_error_rate
 from fl.settings import Experiment
 from fl.state import flatten, schema_digest, weights_sha256
 from fl.task import RoundTask
@@ -37,6 +41,7 @@ from models.architecture import Architecture
 from server.checkpoint import load_checkpoint
 from server.gate import Expectation
 from server.strategy import DeterministicFedProx
+from sim.commands.metrics import levels_text
 from sim.config import build, compose
 from sim.grids.inprocess import InProcessGrid
 from sim.grids.messages import node_of
@@ -97,8 +102,13 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
     with (inprocess_run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["clip"] for row in rows] == [clip.path.name for clip in test.clips]
-    accuracy = np.mean([(float(r["score"]) > 0.5) == (r["label"] == "1") for r in rows])
-    assert accuracy == pytest.approx(last["global"]["accuracy"])
+    assert [row["video"] for row in rows] == [row["clip"] for row in rows]
+    labels, scores = [int(row["label"]) for row in rows], np.array([float(row["score"]) for row in rows])
+    assert last["global"]["accuracy"] == pytest.approx(
+        metrics.accuracy_score(labels, scores > 0.5), abs=1e-12
+    )
+    assert last["global"]["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+    assert last["global"]["eer"] == equal_error_rate(labels, scores)
 
     session = onnxruntime.InferenceSession(inprocess_run / "student.int8.onnx")
     feeds = session_feeds(test, np.array([0]))
@@ -113,6 +123,9 @@ def test_a_run_leaves_what_the_architecture_promises(tiny: Tiny, inprocess_run: 
         assert card.architecture_sha256 == last["student"]["architecture_sha256"]
         assert card.run == inprocess_run.name
     assert {path.name for path in (inprocess_run / "figures").iterdir()} >= {"rounds.png"}
+    scalars, _ = read_events(inprocess_run / "tensorboard")
+    assert scalars["global/auc"] == {r["round_index"]: pytest.approx(r["global"]["auc"]) for r in rounds}
+    assert scalars["summary/teacher/auc"] == {2: pytest.approx(summary["teacher"]["auc"])}
     assert (inprocess_run / "checkpoints/round-002/weights.safetensors").exists()
 
 
@@ -164,6 +177,17 @@ def test_a_network_of_pictures_runs_like_any_other(tiny: Tiny, tmp_path: Path) -
     heard = {row["category"] for row in rows if row["label"] == "0"}
     assert heard == {"real"}
     assert not any(row["category"].startswith("Audio") for row in rows)
+
+    (tmp_path / ".hydra").mkdir()
+    OmegaConf.save(compose(request), tmp_path / ".hydra/config.yaml")
+    levels = json.loads(levels_text(tmp_path, None, as_json=True))["levels"]
+    num_frames = experiment.data.clip.num_frames
+    assert levels["frame"]["num_frames"] == num_frames * levels["clip"]["num_clips"] == num_frames * len(rows)
+    assert levels["video"].pop("num_videos") == levels["clip"].pop("num_clips") == len(rows)
+    assert levels["video"] == levels["clip"]
+    for name in ("accuracy", "precision", "recall", "f1", "auc", "eer"):
+        assert levels["clip"][name] == record["global"][name], name
+    assert levels["frame"]["auc"] != levels["clip"]["auc"]
 
 
 @pytest.mark.slow

@@ -117,7 +117,12 @@ def check_table(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64]
 
 
 def equal_error_rate(labels: ArrayLike, scores: ArrayLike) -> float | None:
-    """The equal error rate in [0, 1], by linear interpolation of the ROC curve.
+    """The equal error rate in [0, 1]: where the ROC curve meets false positives = false negatives.
+
+    The only definition in this project. The curve joins the points of all thresholds by straight lines
+    (Fawcett 2006, "An introduction to ROC analysis", section 5; clips of equal score enter together). It
+    is not its convex hull, whose rate (ROCCH-EER, Bruemmer and de Villiers 2013, "The BOSARIS Toolkit") is
+    never above this one.
 
     Args:
         labels: (num_clips,), 1 = fake.

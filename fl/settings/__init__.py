@@ -27,6 +27,7 @@ from fl.settings.federation import (
     StrategySettings,
 )
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, section, setting
+from fl.settings.tracking import TrackingSettings
 from fl.settings.training import (
     DistillSettings,
     OptimizerSettings,
@@ -65,6 +66,7 @@ __all__ = [
     "SystemSettings",
     "TableSettings",
     "TeacherSettings",
+    "TrackingSettings",
     "WarmupSettings",
     "section",
     "setting",

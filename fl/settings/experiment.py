@@ -11,6 +11,7 @@ from fl.settings.federation import (
     StrategySettings,
 )
 from fl.settings.limits import NOT_NEGATIVE, section, setting
+from fl.settings.tracking import TrackingSettings
 from fl.settings.training import DistillSettings, SystemSettings, TeacherSettings, WarmupSettings
 
 
@@ -35,3 +36,4 @@ class Experiment:
     fleet: FleetSettings = section(FleetSettings)
     grid: GridSettings = section(GridSettings)
     latency: LatencySettings = section(LatencySettings)
+    tracking: TrackingSettings = section(TrackingSettings)

@@ -154,7 +154,14 @@ def _prediction(row: Mapping[str, str]) -> Prediction:
     wrong = [value for value in scores.values() if not 0 <= value <= 1]
     if label not in (0, 1) or wrong or "score" not in scores:
         raise ValueError(f"label {row['label']}, scores {list(scores.values())}")
-    return Prediction(row["clip"], label, row["category"], split=row.get("split") or "test", **scores)
+    return Prediction(
+        row["clip"],
+        label,
+        row["category"],
+        split=row.get("split") or "test",
+        video=row.get("video") or "",
+        **scores,
+    )
 
 
 def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
