@@ -28,14 +28,16 @@ class JobResult:
     Attributes:
         job: the run.
         folder: what it left.
-        seconds: of this call; 0 where an earlier one had finished it.
+        seconds: that it took, in this call or in an earlier one.
         failure: the reason, or "".
+        kept: an earlier call had finished it.
     """
 
     job: Job
     folder: Path
     seconds: float
     failure: str = ""
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,11 @@ def run_jobs(plans: Sequence[Plan], num_jobs: int, done: Callable[[JobResult], N
 
 
 def _do(plan: Plan, cores: set[int] | None) -> JobResult:
+    log = plan.folder.parent / f"{plan.job.name}.{LOG_FILE}"
     if _is_finished(plan):
-        return JobResult(plan.job, plan.folder, 0.0)
+        return JobResult(plan.job, plan.folder, _seconds_taken(plan.folder), kept=True)
     shutil.rmtree(plan.folder, ignore_errors=True)
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
-    log = plan.folder.parent / f"{plan.job.name}.{LOG_FILE}"
     started = time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -142,6 +144,12 @@ def _is_finished(plan: Plan) -> bool:
         return False
     told = json.loads(summary.read_text())
     return bool(told["config_digest"] == plan.config_digest and told["num_rounds"] == _num_rounds(plan))
+
+
+def _seconds_taken(folder: Path) -> float:
+    """From the first file of a finished run, its configuration, to the last, its figures."""
+    written = [path.stat().st_mtime for path in (*folder.glob(".hydra/*"), *folder.glob("figures/*"))]
+    return max(written) - min(written)
 
 
 def _num_rounds(plan: Plan) -> int:
