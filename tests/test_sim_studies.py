@@ -192,6 +192,23 @@ def test_a_failing_run_leaves_its_reason_and_the_others_are_done(tmp_path: Path)
         assert (tmp_path / f"{result.job.name}.run.log").is_file()
 
 
+def test_what_an_earlier_call_finished_is_kept_if_its_settings_are_the_same(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    data = ("data=table", f"data.root={corpus}")
+    jobs = [Job("first"), *(Job(f"other{seed}", (f"seed={seed}",)) for seed in range(1, 4))]
+    for plan in plan_jobs(jobs, "smoke", data, tmp_path):
+        (plan.folder / ".hydra").mkdir(parents=True)
+        (plan.folder / ".hydra" / "config.yaml").touch()
+        told = {"config_digest": plan.config_digest, "num_rounds": plan.num_rounds}
+        (plan.folder / "summary.json").write_text(json.dumps(told))
+    results = run_jobs(plan_jobs(jobs, "smoke", data, tmp_path), 2, lambda result: None)
+    assert [(result.job.name, result.kept) for result in results] == [(job.name, True) for job in jobs]
+    (changed,) = run_jobs(plan_jobs(jobs[:1], "smoke", (*data, "seed=9"), tmp_path), 1, lambda result: None)
+    assert not changed.kept
+    assert "clips.csv" in changed.failure
+
+
 def test_bad_requests(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "pin_lite", "scale=huge"]) == 2
     assert "scale must be one of small, full" in capsys.readouterr().err
