@@ -129,17 +129,17 @@ THESIS = Study(
         BEST,
     ),
     differences=(
-        "data: one picture of 64 pixels of each of 1,440 drawn clips in place of 25,000 crops of FaceForensics++ "
-        "at 224; people are held apart, where the thesis splits crop by crop; no FaceShifter",
+        "data: one picture of 64 pixels of each of 1,440 drawn clips in place of 25,000 crops of "
+        "FaceForensics++ at 224; people are held apart, where the thesis splits crop by crop; no FaceShifter",
         "random weights in place of ImageNet's; AdamW, 8 epochs on the server's clips, those of 60 % of the "
-        "people (what the thesis calls training), then rounds on the clients' clips (its fine-tuning): 2, or 3 "
-        "where it is pruned",
-        "pruned in 2 steps with one epoch after each, not 5 with up to 20; channels are what the ratio counts, "
-        "voted on by Taylor importance over all clips of the clients",
+        "people (what the thesis calls training), then rounds on the clients' clips (its fine-tuning): 2, or "
+        "3 where it is pruned",
+        "pruned in 2 steps with one epoch after each, not 5 with up to 20; channels are what the ratio "
+        "counts, voted on by Taylor importance over all clips of the clients",
         "central is one client with all clients' clips; federated is 8 clients with different mixes",
-        "MB and latency are of ONNX files, one clip, one thread; the thesis timed 32 pictures in PyTorch. The "
-        "teacher's speed is B0's",
-        "alpha 0 is trained on labels alone; a column of categories is missing where our corpus has none such",
+        "MB and latency are of ONNX files, one clip, one thread; the thesis timed 32 pictures in PyTorch. "
+        "The teacher's speed is B0's",
+        "alpha 0 is trained on labels alone; a column of categories is missing where our corpus has none",
     ),
     full_differences=(
         "people are held apart, where the thesis splits crop by crop: lower figures are to be expected",
