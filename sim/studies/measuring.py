@@ -71,6 +71,14 @@ def _classical_row(folder: Path, model: str) -> dict[str, float | None]:
     }
 
 
+def commit_of(folder: Path) -> str:
+    """The commit that a finished run was made with, and whether there were changes beside it."""
+    summary = json.loads((folder / SUMMARY_FILE).read_text())
+    return (summary["commit"] or "no commit")[:10] + (
+        " with changes" if summary["uncommitted_changes"] else ""
+    )
+
+
 def audit_file(action: str) -> str:
     """Where a study keeps what an audit of a run said, below the run's folder."""
     return f"audit-{action}.json"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sim.progress import Progress, duration
-from sim.provenance import commit, hardware
+from sim.provenance import hardware
 from sim.studies.auditing import audit_table
 from sim.studies.claiming import judge_claims
-from sim.studies.measuring import row_of
+from sim.studies.measuring import commit_of, row_of
 from sim.studies.published import PUBLISHED
 from sim.studies.rows import ACCURACY_BY_CATEGORY
 from sim.studies.running import JobResult, plan_jobs, run_jobs
@@ -103,14 +103,14 @@ def _is_shown(key: str, measured: set[str]) -> bool:
 
 
 def _facts(request: Request, results: Sequence[JobResult], wall_s: float) -> Mapping[str, Any]:
-    where, machine = commit(), hardware()
-    sha = (where["commit"] or "none")[:10] + (" with changes" if where["uncommitted_changes"] else "")
+    machine = hardware()
+    commits = sorted({commit_of(result.folder) for result in results if not result.failure})
     spent = sum(result.seconds for result in results)
     again = sum(result.kept for result in results)
     return {
         "command": f"`{shlex.join(['python', '-m', 'sim', 'reproduce', *request.command])}`",
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": sha,
+        "commit": ", ".join(commits),
         "hardware": f"{machine['num_usable_cores']} cores of {machine['cpu']}",
         "runs": f"{len(results)}, {again} of them done before" if again else f"{len(results)}",
         "time": f"{duration(wall_s)}; the runs take {duration(spent)} one after the other, "

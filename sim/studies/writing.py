@@ -42,6 +42,9 @@ DECIMALS: Mapping[str, int] = {
     "training_accuracy": 2,
 }
 
+COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+"""Columns of samples: of test sets of different size, so that a difference says nothing."""
+
 CHOSEN = ("ratio", "alpha", "beta", "soft_weight")
 """Columns that were asked for, not measured: they stand in the published line only."""
 
@@ -210,7 +213,7 @@ def _measured(key: str, row: Mapping[str, float], published: Mapping[str, float]
     if key in CHOSEN or key not in row:
         return ""
     told = _cell(key, row[key])
-    if key not in published:
+    if key not in published or key in COUNTS:
         return told
     difference = row[key] - published[key]
     sign = f"{difference:+,.0f}" if key == "num_parameters" else f"{difference:+.{_digits(key)}f}"
@@ -220,7 +223,7 @@ def _measured(key: str, row: Mapping[str, float], published: Mapping[str, float]
 def _cell(key: str, value: float | None) -> str:
     if value is None:
         return ""
-    if key == "num_parameters" or (value == int(value) and abs(value) >= 1000):
+    if key == "num_parameters" or key in COUNTS:
         return f"{value:,.0f}"
     if key in CHOSEN:
         return f"{value:g}"
