@@ -234,8 +234,8 @@ def _objects(path: Path) -> list[Any]:
         [json.loads(text)] if path.suffix == ".json" else [json.loads(item) for item in text.splitlines()]
     )
     for item in objects:
-        item.pop("config_digest", None)  # of runs_dir too
-        item.pop("overrides", None)
+        for key in ("config_digest", "overrides", "commit", "uncommitted_changes"):  # runs_dir; this checkout
+            item.pop(key, None)
     return objects
 
 

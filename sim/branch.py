@@ -71,6 +71,7 @@ def make_branch(
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as building:
+        shutil.copymode(source, building)
         (building / ".hydra").mkdir()
         OmegaConf.save(cfg, building / ".hydra" / "config.yaml", resolve=True)
         OmegaConf.save(list(overrides), building / ".hydra" / "overrides.yaml")

@@ -88,7 +88,7 @@ def refuse_changes(run_dir: Path, changed: Mapping[str, Change], overrides: Sequ
 
 def is_finished(run_dir: Path, experiment: Experiment) -> bool:
     """Whether a run has done its last round and written all that comes after."""
-    if not (run_dir / LAST_FILE).is_file():
+    if not all((run_dir / name).is_file() for name in (LAST_FILE, SUMMARY_FILE)):
         return False
     last = json.loads((run_dir / SUMMARY_FILE).read_text(encoding="utf-8"))["last_round"]
     return bool(last["round_index"] == experiment.strategy.num_rounds)

@@ -245,7 +245,7 @@ def test_a_branch_is_a_run_of_its_own_from_the_checkpoint_on(
     assert kept_settings(tmp_path / "new").distill.soft_weight == 0
     assert {path: path.read_bytes() for path in before} == before
     assert main(["run", *request, "name=new"]) == 2
-    assert "already holds a record" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "new/checkpoints")
     (tmp_path / "new/figures/partition.png").unlink()
     assert main(["run", f"resume={tmp_path}/new"]) == RunError.exit_code

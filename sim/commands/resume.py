@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fl.errors import RequestError
 from sim.branch import FIXED, make_branch
-from sim.commands.run_folder import refuse_taken, shortest
+from sim.commands.run_folder import shortest
 from sim.config import build, compose, validate
 from sim.resume import (
     changes,
@@ -98,7 +98,8 @@ def branch_run(source: Path, overrides: Sequence[str]) -> int:
     experiment = build(cfg)
     validate(experiment)
     folder = Path(compose(asked, hydra_too=True).hydra.run.dir)
-    refuse_taken(folder)
+    if folder.exists():
+        raise RequestError(f"name must be new, but {str(folder)!r} is there already; choose another name")
     with only_driver(source):
         make_branch(source, folder, cfg, asked, lambda text: sys.stderr.write(f"{text}\n"))
     with only_driver(folder):
