@@ -148,7 +148,8 @@ MOMENTS: Mapping[str, Callable[[], None]] = MappingProxyType(
 def kill_at(moment: str, overrides: Sequence[str]) -> int:
     """Start a run in a process that dies at ``moment``; its exit code: below 0, the signal's number."""
     command = [sys.executable, "-m", "benchmarks.resume", moment, *overrides]
-    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
+    quiet = subprocess.DEVNULL  # pipes would stay open as long as Ray's agents, which outlive it by 100 s
+    return subprocess.run(command, cwd=ROOT, check=False, stdout=quiet, stderr=quiet).returncode
 
 
 def run(overrides: Sequence[str]) -> float:

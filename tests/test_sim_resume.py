@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.resume import SMALL, differences, kill_at, what_is_there, without_clocks
 from fl.errors import RequestError, RunError
+from server.checkpoint import FILES, SUMS_FILE
 from sim.__main__ import main
 from sim.branch import Origin, read_origin
 from sim.commands.resume import take_out
@@ -203,16 +204,21 @@ def test_a_damaged_newest_checkpoint_costs_one_round(
 
 
 @pytest.mark.slow
-def test_with_other_clips_or_another_teacher_it_does_not_go_on(
+def test_with_another_teacher_it_does_not_go_on_and_changes_nothing(
     alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = killed(tmp_path, "before_record")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    settings = run / ".hydra/config.yaml"
-    settings.write_text(settings.read_text().replace("num_identities: 12", "num_identities: 13"))
+    newest = run / "checkpoints/round-002"
+    state = json.loads((newest / "state.json").read_text())
+    state["inputs"]["teacher"] = "0" * 24  # as if another had taught the run until now
+    (newest / "state.json").write_text(json.dumps(state))
+    sums = subprocess.run(["sha256sum", *FILES], cwd=newest, capture_output=True, check=True).stdout
+    (newest / SUMS_FILE).write_bytes(sums)
     assert main(["run", f"resume={run}"]) == 2
-    assert "but digests differ (teacher: " in capsys.readouterr().err
-    settings.write_bytes(before[settings])
+    assert "but digests differ (teacher: 00000000 -> " in capsys.readouterr().err
+    (newest / "state.json").write_bytes(before[newest / "state.json"])
+    (newest / SUMS_FILE).write_bytes(before[newest / SUMS_FILE])
     assert {path: path.read_bytes() for path in before} == before
     resumed(run)
     assert_same(alone, run)
