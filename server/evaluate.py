@@ -103,11 +103,13 @@ def evaluate_student(
         num_runs=examiner.latency.num_runs,
         rng=generator(examiner.seed, round_index, -1, "latency"),
     )
+    eps_int8 = explain(examiner, int8_maps, round_index)
     onnx = {
         "fp32": _graph_row(float_onnx, timings["fp32"], measure(examiner, fp32_logits)),
         "int8": {
             **_graph_row(int8_onnx, timings["int8"], measure(examiner, int8_logits)),
-            "eps": explain(examiner, int8_maps, round_index).mean,
+            "eps": eps_int8.mean,
+            "eps_shuffled": eps_int8.shuffled,
             "flips": int(((int8_logits > 0) != (fp32_logits > 0)).sum()),
         },
         "speedup_int8": timings["teacher"].p50_ms / timings["int8"].p50_ms,

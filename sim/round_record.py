@@ -102,6 +102,7 @@ class OnnxInt8(OnnxFloat):
     """The INT8 student; ``eps`` is its mean EPS, ``flips`` the number of verdicts that differ from float."""
 
     eps: float | None
+    eps_shuffled: NotRequired[float | None]
     flips: int | None
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,10 @@ def test_every_run_of_a_study_can_be(preset: str, scale: str, tmp_path: Path) ->
     study = STUDIES[preset]
     extra = FULL_DATA if scale == "full" else ()
     plans = plan_jobs(study.jobs, experiment_of(study, scale), extra, tmp_path)
-    assert len({plan.config_digest for plan in plans}) == len(study.jobs)  # no two runs are the same
-    for plan in plans:
-        central = build(compose(plan.overrides)).partition.num_clients == 1
-        assert central == ("partition=central" in plan.job.overrides)
+    settings = [replace(build(compose(plan.overrides)), name="") for plan in plans]
+    assert len({repr(each) for each in settings}) == len(study.jobs)  # no two runs are the same
+    for plan, each in zip(plans, settings, strict=True):
+        assert (each.partition.num_clients == 1) == ("partition=central" in plan.job.overrides)
 
 
 def test_a_typing_error_in_a_specification_is_found() -> None:
@@ -105,7 +106,7 @@ def test_a_row_has_the_units_of_the_published_ones(folders: dict[str, Path]) -> 
     assert student["eps_shuffled"] == 0.5
     int8 = measured_row(folders["half"], "int8")
     assert (int8["size_mb"], int8["eps"]) == (0.5, 0.5)
-    assert "eps_shuffled" not in int8  # was not measured
+    assert "eps_shuffled" not in int8  # an older record has none
     teacher = measured_row(folders["half"], "teacher")
     assert (teacher["macs_g"], teacher["speedup"], teacher["eps"]) == (1, 1, 1)
     assert scores_of_test(folders["half"], "teacher").labels.sum() == NUM_CLIPS // 2
@@ -190,6 +191,23 @@ def test_a_failing_run_leaves_its_reason_and_the_others_are_done(tmp_path: Path)
     for result in results:
         assert "clips.csv" in result.failure
         assert (tmp_path / f"{result.job.name}.run.log").is_file()
+
+
+def test_what_an_earlier_call_finished_is_kept_if_its_settings_are_the_same(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    data = ("data=table", f"data.root={corpus}")
+    jobs = [Job("first"), *(Job(f"other{seed}", (f"seed={seed}",)) for seed in range(1, 4))]
+    for plan in plan_jobs(jobs, "smoke", data, tmp_path):
+        (plan.folder / ".hydra").mkdir(parents=True)
+        (plan.folder / ".hydra" / "config.yaml").touch()
+        told = {"config_digest": plan.config_digest, "num_rounds": plan.num_rounds}
+        (plan.folder / "summary.json").write_text(json.dumps(told))
+    results = run_jobs(plan_jobs(jobs, "smoke", data, tmp_path), 2, lambda result: None)
+    assert [(result.job.name, result.kept) for result in results] == [(job.name, True) for job in jobs]
+    (changed,) = run_jobs(plan_jobs(jobs[:1], "smoke", (*data, "seed=9"), tmp_path), 1, lambda result: None)
+    assert not changed.kept
+    assert "clips.csv" in changed.failure
 
 
 def test_bad_requests(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from fl.compress import thesis as thesis_pruning
 from sim.studies.published import PRESETS, PUBLISHED, tables_of
 from sim.studies.rows import ACCURACY_BY_CATEGORY, CONTRADICTS, UNITS, PublishedRow, PublishedTable
 from sim.studies.thesis import CATEGORIES
@@ -106,11 +105,6 @@ def test_the_thesis_repeats_its_numbers() -> None:
     for row in (*best.rows, *plain.rows, *taught.rows):
         bytes_per_parameter = row.values["size_mb"] * 1e6 / row.values["num_parameters"]
         assert 4.0 < bytes_per_parameter < 4.15  # float32, BatchNorm's buffers and a header
-
-
-def test_the_pruner_compares_itself_with_the_same_counts() -> None:
-    rows = PUBLISHED["thesis_kd_pruning/figure_6_2_4_3_1"].rows
-    assert {row.values["ratio"]: row.values["num_parameters"] for row in rows} == thesis_pruning.PUBLISHED
 
 
 def test_the_mobilenet_study_contradicts_itself() -> None:

@@ -5,9 +5,8 @@ of channels, which are not rounded. Runs prune by `fl.compress.prune`; this is o
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 import torch_pruning as tp
@@ -18,11 +17,6 @@ from fl.metrics.cost import count_parameters
 from models.architecture import Architecture
 
 NETWORK = "efficientnet_lite0"
-
-PUBLISHED: Mapping[float, int] = MappingProxyType(
-    {0.2: 2_544_127, 0.25: 2_339_132, 0.3: 2_151_361, 0.35: 1_968_970}
-)
-"""Ratio of channels -> parameters left, thesis, section 6.2.4."""
 
 NUM_STEPS = 5
 BATCH_SIZE = 8
@@ -37,26 +31,27 @@ class PrunedCount:
     Attributes:
         ratio: share of the channels that is removed.
         num_parameters: what is left.
-        published: what the thesis reports.
     """
 
     ratio: float
     num_parameters: int
-    published: int
 
 
-def pruned_counts(seed: int, pretrained: bool | str = False) -> Iterator[PrunedCount]:
-    """Prune the network anew to each published ratio.
+def pruned_counts(
+    ratios: Iterable[float], seed: int, pretrained: bool | str = False
+) -> Iterator[PrunedCount]:
+    """Prune the network anew to each ratio.
 
     Args:
+        ratios: shares of the channels, in [0, 1).
         seed: of the weights and the pictures.
         pretrained: see `Architecture.build`.
     """
-    for ratio, published in PUBLISHED.items():
+    for ratio in ratios:
         network = Architecture(NETWORK).build(seed, pretrained)
         generator = torch.Generator().manual_seed(seed)
         prune_globally(network.video, ratio, generator)
-        yield PrunedCount(ratio, count_parameters(network), published)
+        yield PrunedCount(ratio, count_parameters(network))
 
 
 def prune_globally(video: nn.Module, ratio: float, generator: torch.Generator) -> None:

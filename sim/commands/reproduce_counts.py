@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fl.errors import RequestError
+from sim.studies.published import PUBLISHED
 
 if TYPE_CHECKING:
     from fl.compress.thesis import PrunedCount
+
+PRINTED = {
+    row.values["ratio"]: int(row.values["num_parameters"])
+    for row in PUBLISHED["thesis_kd_pruning/figure_6_2_4_3_1"].rows
+}
+"""Ratio of channels -> parameters left."""
 
 
 def print_counts(asked: Namespace) -> int:
@@ -24,7 +31,8 @@ def print_counts(asked: Namespace) -> int:
         raise RequestError(f"--weights must name a file of timm's weights, got {asked.weights}: no such file")
     from fl.compress.thesis import pruned_counts
 
-    counts = list(pruned_counts(asked.seed, False if asked.weights is None else str(asked.weights)))
+    pretrained = False if asked.weights is None else str(asked.weights)
+    counts = list(pruned_counts(PRINTED, asked.seed, pretrained))
     if asked.json:
         rows = [{"ratio": count.ratio, "num_parameters": count.num_parameters} for count in counts]
         sys.stdout.write(json.dumps(rows) + "\n")
@@ -43,9 +51,9 @@ def _print_table(counts: Sequence["PrunedCount"], weights: str, seed: int) -> No
     for count in counts:
         table.add_row(
             f"{count.ratio:.2f}",
-            f"{count.published:,}",
+            f"{PRINTED[count.ratio]:,}",
             f"{count.num_parameters:,}",
-            f"{count.num_parameters / count.published - 1:+.2%}",
+            f"{count.num_parameters / PRINTED[count.ratio] - 1:+.2%}",
         )
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(table)

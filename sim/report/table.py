@@ -211,6 +211,7 @@ def _int8_row(name: str, record: Measured) -> ModelRow:
         f1=graph.get("f1"),
         auc=graph.get("auc"),
         eps=graph.get("eps"),
+        eps_shuffled=graph.get("eps_shuffled"),
     )
 
 

@@ -79,11 +79,13 @@ def audit_file(action: str) -> str:
 def _student_row(record: Mapping[str, Any], network: str) -> dict[str, float | None]:
     onnx = record["onnx"]["fp32" if network == "student" else "int8"]
     student, quality = record["student"], record["global"] if network == "student" else onnx
-    eps = record["eps"]["mean"] if network == "student" else onnx["eps"]
+    eps, shuffled = record["eps"]["mean"], record["eps"]["shuffled"]
+    if network == "int8":
+        eps, shuffled = onnx["eps"], onnx.get("eps_shuffled")
     return {
         **_quality(quality),
         "eps": eps,
-        "eps_shuffled": record["eps"]["shuffled"] if network == "student" else None,
+        "eps_shuffled": shuffled,
         **_cost(student["num_parameters"], student["macs"], onnx["size_bytes"], onnx["latency_ms_p50"]),
         "speedup": record["onnx"]["teacher_latency_ms_p50"] / onnx["latency_ms_p50"],
     }

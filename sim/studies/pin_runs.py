@@ -1,6 +1,17 @@
 """PIN-Lite replayed: Tables 2 and 3, and the number of the student's blocks."""
 
-from sim.studies.study import CENTRAL, FEDERATED, Claim, Match, Replay, Study, Subject, both, in_both_ways
+from sim.studies.study import (
+    CENTRAL,
+    FEDERATED,
+    Claim,
+    Job,
+    Match,
+    Replay,
+    Study,
+    Subject,
+    both,
+    in_both_ways,
+)
 
 _HEADS = (
     "compress.prune_rounds=[1]",
@@ -15,8 +26,8 @@ JOBS = (
     *in_both_ways("pruned", *_HEADS),
     *in_both_ways("alpha-0.3", "distill.soft_weight=0.7"),
     *in_both_ways("alpha-0.7", "distill.soft_weight=0.3"),
-    *in_both_ways("layers-1", "system.student_layers=1"),
-    *in_both_ways("layers-3", "system.student_layers=3"),
+    Job("layers-1", ("system.student_layers=1",)),
+    Job("layers-3", ("system.student_layers=3",)),
 )
 
 TABLE_2 = Replay(
@@ -41,8 +52,8 @@ TABLE_3 = Replay(
         Match("alpha 0.3, beta 0.3", both("alpha-0.3")),
         Match("alpha 0.5, beta 0.3", both("distilled")),
         Match("alpha 0.7, beta 0.3", both("alpha-0.7")),
-        Match("1 block", both("layers-1"), published=False),
-        Match("3 blocks", both("layers-3"), published=False),
+        Match("1 block", {FEDERATED: Subject("layers-1")}, published=False),
+        Match("3 blocks", {FEDERATED: Subject("layers-3")}, published=False),
     ),
     (
         Claim("alpha .5 is more accurate than .3", "alpha 0.5, beta 0.3", "alpha 0.3, beta 0.3"),

@@ -54,7 +54,7 @@ def replay_study(study: Study, request: Request) -> Outcome:
 
         def done(result: JobResult) -> None:
             took = f"failed: {result.failure}" if result.failure else duration(result.seconds)
-            progress.line(f"{result.job.name}: {took if result.seconds else 'done before'}")
+            progress.line(f"{result.job.name}: {'done before' if result.kept else took}")
             advance(1, result.job.name)
 
         results = run_jobs(plans, request.num_jobs, done)
@@ -106,13 +106,14 @@ def _facts(request: Request, results: Sequence[JobResult], wall_s: float) -> Map
     where, machine = commit(), hardware()
     sha = (where["commit"] or "none")[:10] + (" with changes" if where["uncommitted_changes"] else "")
     spent = sum(result.seconds for result in results)
-    again = sum(result.seconds == 0 for result in results)
+    again = sum(result.kept for result in results)
     return {
         "command": f"`{shlex.join(['python', '-m', 'sim', 'reproduce', *request.command])}`",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": sha,
         "hardware": f"{machine['num_usable_cores']} cores of {machine['cpu']}",
         "runs": f"{len(results)}, {again} of them done before" if again else f"{len(results)}",
-        "time": f"{duration(wall_s)} ({duration(spent)} of runs, {request.num_jobs} at a time)",
+        "time": f"{duration(wall_s)}; the runs take {duration(spent)} one after the other, "
+        f"{request.num_jobs} are done at a time",
         "seeds": "one; intervals are over test clips, not over seeds",
     }

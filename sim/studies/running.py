@@ -28,14 +28,16 @@ class JobResult:
     Attributes:
         job: the run.
         folder: what it left.
-        seconds: of this call; 0 where an earlier one had finished it.
+        seconds: that it took, in this call or in an earlier one.
         failure: the reason, or "".
+        kept: an earlier call had finished it.
     """
 
     job: Job
     folder: Path
     seconds: float
     failure: str = ""
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Plan:
         overrides: all of them, with its name and folder.
         folder: where it goes.
         config_digest: of its settings.
+        num_rounds: of its settings: Hydra composes in one thread only.
     """
 
     job: Job
     overrides: tuple[str, ...]
     folder: Path
     config_digest: str
+    num_rounds: int
 
 
 def plan_jobs(jobs: Sequence[Job], experiment: str, extra: Sequence[str], folder: Path) -> list[Plan]:
@@ -73,7 +77,8 @@ def plan_jobs(jobs: Sequence[Job], experiment: str, extra: Sequence[str], folder
         placed = [*overrides, f"runs_dir={_quoted(folder)}", f"name={job.name}"]
         settings = build(compose(placed))
         validate(settings)
-        plans.append(Plan(job, tuple(placed), folder / job.name, digest(plain(asdict(settings), "config"))))
+        config_digest, num_rounds = digest(plain(asdict(settings), "config")), settings.strategy.num_rounds
+        plans.append(Plan(job, tuple(placed), folder / job.name, config_digest, num_rounds))
     return plans
 
 
@@ -111,11 +116,11 @@ def run_jobs(plans: Sequence[Plan], num_jobs: int, done: Callable[[JobResult], N
 
 
 def _do(plan: Plan, cores: set[int] | None) -> JobResult:
+    log = plan.folder.parent / f"{plan.job.name}.{LOG_FILE}"
     if _is_finished(plan):
-        return JobResult(plan.job, plan.folder, 0.0)
+        return JobResult(plan.job, plan.folder, _seconds_taken(plan.folder), kept=True)
     shutil.rmtree(plan.folder, ignore_errors=True)
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
-    log = plan.folder.parent / f"{plan.job.name}.{LOG_FILE}"
     started = time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -141,11 +146,13 @@ def _is_finished(plan: Plan) -> bool:
     if not summary.is_file():
         return False
     told = json.loads(summary.read_text())
-    return bool(told["config_digest"] == plan.config_digest and told["num_rounds"] == _num_rounds(plan))
+    return bool(told["config_digest"] == plan.config_digest and told["num_rounds"] == plan.num_rounds)
 
 
-def _num_rounds(plan: Plan) -> int:
-    return build(compose(plan.overrides)).strategy.num_rounds
+def _seconds_taken(folder: Path) -> float:
+    """From the first file of a finished run, its configuration, to the last, its figures."""
+    written = [path.stat().st_mtime for path in (*folder.glob(".hydra/*"), *folder.glob("figures/*"))]
+    return max(written) - min(written)
 
 
 def _quoted(folder: Path) -> str:
