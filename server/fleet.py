@@ -3,8 +3,9 @@
 Diao et al. 2021, HeteroFL: see `fl.compress.nesting`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -87,6 +88,34 @@ def first_width(
     nested = nest(architecture, network, plan, image_size)
     clients = clients_with(fleet.weak_devices, num_clients)
     return WeakWidth(clients, plan, nested, share_of(groups, plan), 0, "server")
+
+
+def restored_width(
+    experiment: Experiment,
+    architecture: Architecture,
+    network: nn.Module,
+    num_clients: int,
+    plan: PruningPlan,
+    told: Mapping[str, Any],
+) -> WeakWidth:
+    """The narrow student of a checkpoint.
+
+    Args:
+        experiment: of the run that wrote it.
+        architecture: of ``network``.
+        network: the global student.
+        num_clients: of the run.
+        plan: `WeakWidth.plan`.
+        told: the "weak" part of the round's record.
+    """
+    return WeakWidth(
+        clients=clients_with(experiment.fleet.weak_devices, num_clients),
+        plan=plan,
+        nested=nest(architecture, network, plan, experiment.data.clip.image_size),
+        ratio=told["ratio"],
+        since_round=told["since_round"],
+        ranked_by=told["ranked_by"],
+    )
 
 
 def next_width(

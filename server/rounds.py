@@ -1,7 +1,7 @@
 """The federated rounds, top to bottom: send, gate, aggregate, prune, evaluate, record."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,11 +47,13 @@ class GlobalStudent:
         architecture: changes when the student is pruned.
         network: its weights are the last aggregate.
         weak: the narrower student inside it, in a mixed fleet.
+        rounds_done: the round whose aggregate it is; 0: first weights.
     """
 
     architecture: Architecture
     network: nn.Module
     weak: WeakWidth | None = None
+    rounds_done: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,29 +65,46 @@ class Server:
         strategy: sampling and aggregation.
         examiner: evaluation.
         public: the server's own clips: BatchNorm re-estimation.
-        on_round: called with each round's record and evaluation.
+        inputs: what the run learns from -> its digest; kept in every checkpoint.
+        on_round: called with each round's record and evaluation, when its checkpoint is on the disk.
     """
 
     experiment: Experiment
     strategy: DeterministicFedProx
     examiner: Examiner
     public: ShardView
+    inputs: Mapping[str, str]
     on_round: Callable[[Record, Evaluation], None]
 
 
 def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
-    """All rounds of a run; each is recorded before the next begins.
+    """All rounds that are left of a run; each is saved, then recorded, before the next begins.
+
+    Nothing but the student and its narrow width goes from round to round: clients and strategy draw anew
+    from (seed, round, client, purpose), and clients make their optimisers anew.
 
     Raises:
         RunError: a round without a valid reply.
     """
     experiment = server.experiment
-    num_clients = len(server.strategy.declared_examples)
-    student.weak = first_width(experiment, student.architecture, student.network, num_clients)
-    for round_index in range(1, experiment.strategy.num_rounds + 1):
+    if not student.rounds_done:
+        num_clients = len(server.strategy.declared_examples)
+        student.weak = first_width(experiment, student.architecture, student.network, num_clients)
+    for round_index in range(student.rounds_done + 1, experiment.strategy.num_rounds + 1):
         record, evaluation = run_round(server, student, grid, round_index)
-        state = {"record": record, "weak_plan": student.weak.plan if student.weak else None}
-        save_checkpoint(server.examiner.run_dir, round_index, student.architecture, student.network, state)
+        save_checkpoint(
+            server.examiner.run_dir,
+            round_index,
+            student.architecture,
+            student.network,
+            {
+                "record": record,
+                "weak_plan": student.weak.plan if student.weak else None,
+                "inputs": dict(server.inputs),
+            },
+            {"student": evaluation.scores, "int8": evaluation.scores_int8},
+        )
+        student.rounds_done = round_index
         server.on_round(record, evaluation)
 
 
@@ -107,6 +126,7 @@ def run_round(
     aggregate, losses = server.strategy.aggregate_train(round_index, replies)
     if aggregate is None or losses is None:
         raise RuntimeError("the strategy returned nothing, though it raises when no reply is valid")
+    student.network = student.architecture.build()  # so that nothing but these values goes on
     load_flat(student.network, read_array(aggregate, "state"))
     trained = time.perf_counter()
 

@@ -21,7 +21,7 @@ from fl.distill.teacher import live_teacher, open_outputs, outputs_folder
 from fl.errors import RequestError
 from fl.settings import Experiment
 from models.architecture import Architecture
-from server.checkpoint import load_checkpoint
+from server.checkpoint import checkpoint_folders, load_checkpoint
 from sim.checks import cache_dir
 from sim.config import build
 from sim.corpus import build_store, read_clips
@@ -131,7 +131,7 @@ def open_run(run_dir: Path, cache: Path | None = None) -> FinishedRun:
         RequestError: the folder is no run, or not a finished one, or its teacher is not in the cache.
     """
     summary, config = run_dir / SUMMARY_FILE, run_dir / ".hydra" / "config.yaml"
-    checkpoints = sorted((run_dir / "checkpoints").glob("round-*"))
+    checkpoints = checkpoint_folders(run_dir)
     if not (summary.is_file() and config.is_file() and checkpoints):
         raise RequestError(
             f"RUN must be the folder of a finished run, with {SUMMARY_FILE}, .hydra and checkpoints, "

@@ -15,19 +15,17 @@ from fl.compress.model_card import ModelCard
 from fl.compress.sessions import inputs_like
 from fl.cores import usable_cores
 from fl.data.shards import take
-from fl.distill.batches import TeacherAnswers
-from fl.distill.first_weights import obtain_first_weights
-from fl.distill.teacher import live_teacher, outputs_folder
+from fl.distill.teacher import outputs_folder
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
-from fl.seeds import derive
 from fl.settings import Experiment
 from server.app import make_server_app
 from server.evaluate import Evaluation, Examiner, calibration_clips
-from server.rounds import GlobalStudent, Record, Server
+from server.rounds import Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
+from sim.branch import read_origin
 from sim.clip_ids import clip_ids
 from sim.grids.messages import RUN_ID, SERVER_NODE_ID, LocalGrid
 from sim.prepare import Prepared, prepare
@@ -38,15 +36,17 @@ from sim.report.caveats import leak_caveats
 from sim.report.figures import draw_figures
 from sim.report.partition import draw_partition
 from sim.report.table import print_table, rows_of_run
+from sim.start import Scores, inputs_of, make_student, resume
 from sim.trackers.tracking import open_trackers
 
 
 def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[str]) -> Path:
-    """A federated run, from corpus to figures.
+    """A federated run, from corpus to figures; where the folder holds checkpoints, what is left of it.
 
     Args:
         experiment: all settings, checked.
-        run_dir: an existing folder for what the run leaves.
+        run_dir: an existing folder for what the run leaves, or left by a run of these settings that was
+            killed; no other process writes to it.
         overrides: the request as typed, for the summary.
 
     Returns:
@@ -62,29 +62,34 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
     told = caveats(prepared)
+    resumed = resume(run_dir, experiment, prepared, progress.line)
     with (
         trackers,
         open_grid(prepared, experiment, cache_dir) as grid,
     ):  # its workers start during what follows
         examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
         teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
-        student = make_student(prepared, experiment, cache_dir, progress)
+        for record in read_rounds(run_dir):
+            trackers.round_done(record)
+        student = resumed.student if resumed else make_student(prepared, experiment, cache_dir, progress)
         strategy = DeterministicFedProx(
             experiment.strategy,
             experiment.seed,
             experiment.distill,
             {client: len(rows) for client, rows in enumerate(prepared.rows)},
         )
-        last: list[Evaluation] = []
-        with progress.rounds(experiment.strategy.num_rounds, len(prepared.rows)) as display:
+        last = [resumed.scores] if resumed else []
+        num_rounds, first_round = experiment.strategy.num_rounds, student.rounds_done + 1
+        with progress.rounds(num_rounds, len(prepared.rows), first_round) as display:
 
             def on_round(record: Record, evaluation: Evaluation) -> None:
                 trackers.round_done(append_round(run_dir, record))
-                last[:] = [evaluation]
+                last[:] = [Scores(evaluation.scores, evaluation.scores_int8)]
                 display.round_done(record)
 
             grid.client_done = display.client_done
-            server = Server(experiment, strategy, examiner, take(prepared.stores["public"]), on_round)
+            public = take(prepared.stores["public"])
+            server = Server(experiment, strategy, examiner, public, inputs_of(prepared), on_round)
             context = Context(RUN_ID, SERVER_NODE_ID, {}, RecordDict(), {})
             try:
                 make_server_app(server, student)(grid, context)
@@ -97,31 +102,6 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     for caveat in told:
         progress.line(caveat)
     return run_dir
-
-
-def make_student(
-    prepared: Prepared, experiment: Experiment, cache_dir: Path, progress: Progress
-) -> GlobalStudent:
-    """The dense student with its first weights: drawn from the run's seed, then distilled on public clips."""
-    pretrained = experiment.system.student_backbone or experiment.system.pretrained
-    network = prepared.student.build(derive(experiment.seed, "student"), pretrained)
-    warmup = experiment.warmup
-    if warmup.max_epochs:
-        with progress.stage("Student on public clips", total=warmup.max_epochs) as advance:
-            obtain_first_weights(
-                network,
-                prepared.stores["public"],
-                prepared.stores["validation"],
-                prepared.teacher,
-                public_teacher(prepared, experiment),
-                warmup,
-                experiment.augment,
-                experiment.distill,
-                experiment.seed,
-                cache_dir,
-                advance,
-            )
-    return GlobalStudent(prepared.student, network)
 
 
 def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:
@@ -172,13 +152,6 @@ def describe_teacher(prepared: Prepared, teacher_onnx: Path) -> Record:
     }
 
 
-def public_teacher(prepared: Prepared, experiment: Experiment) -> TeacherAnswers:
-    """The teacher's answers to the public clips, cached or live as the settings ask."""
-    if experiment.augment.teacher_view == "live":
-        return live_teacher(prepared.teacher.folder, experiment.teacher.precision)
-    return prepared.outputs["public"]
-
-
 def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> ClientSetup:
     """What the client apps know."""
     store, teacher = prepared.stores["clients"], prepared.teacher
@@ -223,11 +196,12 @@ def finish(
     experiment: Experiment,
     prepared: Prepared,
     teacher_row: Record,
-    evaluation: Evaluation,
+    scores: Scores,
     overrides: Sequence[str],
     told: Sequence[str],
 ) -> None:
     """Write the summary and the predictions of the last recorded round."""
+    origin = read_origin(run_dir)
     summary = summarise(
         run_dir,
         teacher_row,
@@ -238,13 +212,14 @@ def finish(
         sha256=file_digests(sorted(run_dir.glob("student*.onnx"))),
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
+        **({} if origin is None else {"branched_from": asdict(origin)}),
     )
     for key in ("latency_ms_p50", "latency_ms_p95"):
         teacher_row[key] = summary["teacher"][key] = summary["last_round"]["onnx"][f"teacher_{key}"]
     write_summary(run_dir, summary)
     test = take(prepared.stores["test"])
     teacher_scores = probabilities(np.asarray(prepared.outputs["test"].logits))
-    columns = (evaluation.scores, evaluation.scores_int8, teacher_scores)
+    columns = (scores.student, scores.int8, teacher_scores)
     write_predictions(
         run_dir,
         [

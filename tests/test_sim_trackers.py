@@ -93,6 +93,16 @@ def run_of(run_dir: Path, lines: Lines, experiment: Experiment | None = None, ro
         (run_dir / "summary.json").write_text(json.dumps(SUMMARY))
 
 
+def test_a_resumed_run_has_one_event_file_with_every_round_once(tmp_path: Path) -> None:
+    lines = Lines()
+    run_of(tmp_path, lines, rounds=3)  # its third round is lost with the checkpoint, say
+    run_of(tmp_path, lines)
+    assert lines == []
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    assert file.name.startswith("events")
+    assert sorted(read_events(tmp_path / "tensorboard")[0]["global/auc"]) == [1, 2]
+
+
 def test_tensorboard_reads_back_every_number_at_its_round(tmp_path: Path) -> None:
     lines = Lines()
     run_of(tmp_path, lines)
@@ -281,6 +291,23 @@ def test_mlflow_holds_settings_rounds_summary_and_artefacts(
     assert names == {"config.yaml", "rounds.jsonl", "summary.json", "student.onnx"}
     stored = list((tmp_path / "store/artifacts").glob("*/artifacts/student.onnx"))
     assert [path.read_text() for path in stored] == ["student.onnx"]
+
+
+@quiet_mlflow
+@pytest.mark.slow
+def test_a_killed_run_is_closed_when_it_is_resumed(tmp_path: Path, mlflow: Callable[[], Any]) -> None:
+    lines, experiment = Lines(), with_mlflow(tmp_path)
+    killed = open_trackers(experiment, tmp_path, lines.append)
+    killed.__enter__()
+    killed.round_done(record(1))  # and no more of it
+    run_of(tmp_path, lines, experiment)
+    assert lines == []
+    runs = mlflow().search_runs([mlflow().get_experiment_by_name("a test").experiment_id])
+    by_status = {run.info.status: run for run in runs}
+    assert sorted(by_status) == ["FINISHED", "KILLED"]
+    assert by_status["KILLED"].data.tags["resumed_as"] == by_status["FINISHED"].info.run_id
+    history = mlflow().get_metric_history(by_status["FINISHED"].info.run_id, "global/auc")
+    assert [(item.step, item.value) for item in history] == [(1, 0.1), (2, 0.2)]
 
 
 @quiet_mlflow

@@ -24,7 +24,7 @@ from fl.settings import CompressSettings
 from fl.task import RoundTask
 from models.architecture import Architecture
 from models.zoo import Detector
-from server.checkpoint import load_checkpoint
+from server.checkpoint import checkpoint_folders, load_checkpoint
 from server.pruning import choose_plan
 from sim.audits.compression_aims import DENSE, TUNED
 from sim.finished import FinishedRun
@@ -56,7 +56,7 @@ def dense_student(run: FinishedRun) -> tuple[Architecture, Detector, int]:
         RequestError: the run pruned in its first round, so that there is none.
     """
     pruned = [record["round_index"] for record in read_rounds(run.folder) if record.get("prune")]
-    last = sorted((run.folder / "checkpoints").glob("round-*"))[-1]
+    last = checkpoint_folders(run.folder)[-1]
     folder = run.folder / "checkpoints" / f"round-{min(pruned) - 1:03d}" if pruned else last
     if not folder.is_dir():
         raise RequestError(

@@ -20,6 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from fl.errors import FedpinError, RequestError, RunError
 from sim.commands.arguments import Parser
+from sim.commands.resume import branch_run, resume_run, take_out
+from sim.commands.run_folder import refuse_taken, shortest
 from sim.config import (
     CONFIG_MODULE,
     CONFIG_NAME,
@@ -32,6 +34,8 @@ from sim.config import (
     register,
     validate,
 )
+from sim.record import replace_text
+from sim.resume import only_driver
 from sim.schema import describe, settings
 
 USAGE = """\
@@ -41,6 +45,8 @@ usage: python -m sim run [GROUP=OPTION ...] [SECTION.KEY=VALUE ...] [-m] [--cfg 
   python -m sim run experiment=smoke                           every part once, within a minute
   python -m sim run data=folders data.root=FOLDER              on real videos of people talking
   python -m sim run distill.soft_weight=0.3 name=third         one setting changed, in runs/third
+  python -m sim run resume=runs/third                          a run that was killed goes on, to the same bits
+  python -m sim run branch=runs/third name=longer strategy.num_rounds=9   a new run from its last checkpoint
   python -m sim run -m distill=joint,off seed=1,2,3            six runs, one after the other
   python -m sim run experiment=smoke --cfg job                 print the configuration, run nothing
 
@@ -62,10 +68,20 @@ def main(argv: Sequence[str]) -> int:
         FedpinError: the run failed. In a sweep the other jobs are run first.
     """
     asked = _parser().parse_intermixed_args(list(argv))
-    overrides = [*_search_path(asked.config_dir), *asked.overrides]
+    named, typed = take_out(asked.overrides)
+    overrides = [*_search_path(asked.config_dir), *typed]
     if asked.help:
         sys.stdout.write(help_text(overrides))
         return 0
+    if named:
+        flags = _flags(asked)
+        if flags:
+            raise RequestError(f"{' and '.join(named)} goes without {flags[0]}; name one run, and no sweep")
+        return (
+            resume_run(named["resume"], overrides)
+            if "resume" in named
+            else branch_run(named["branch"], overrides)
+        )
     jobs = expand(overrides) if asked.multirun else [overrides]
     for job in jobs:
         if asked.cfg or asked.info:
@@ -87,10 +103,8 @@ def check(overrides: Sequence[str], *, multirun: bool) -> None:
     cfg = compose(overrides, hydra_too=True)
     validate(build(cfg))
     folder = Path(cfg.hydra.sweep.dir if multirun else cfg.hydra.run.dir)
-    if any(folder.glob("*/rounds.jsonl" if multirun else "rounds.jsonl")):
-        raise RequestError(
-            f"name must be new, but {str(folder)!r} already holds a record; choose another name or remove it"
-        )
+    for taken in folder.glob("*") if multirun else [folder]:
+        refuse_taken(taken)
 
 
 def help_text(overrides: Sequence[str]) -> str:
@@ -157,16 +171,17 @@ def _hand_to_hydra(flags: Sequence[str], overrides: Sequence[str]) -> list[Fedpi
     def job(cfg: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            _write_resolved(cfg, folder)
-            experiment = build(cfg)
-            validate(experiment)
-            from sim.run import run_experiment  # torch, flwr, ray: only for a request that was checked
+            with only_driver(folder):
+                _write_resolved(cfg, folder)
+                experiment = build(cfg)
+                validate(experiment)
+                from sim.run import run_experiment  # torch, flwr, ray: only for a request that was checked
 
-            done = run_experiment(experiment, folder, _as_typed(HydraConfig.get().overrides.task))
+                done = run_experiment(experiment, folder, _as_typed(HydraConfig.get().overrides.task))
         except FedpinError as error:
-            failures.append(error if single else RunError(f"{_shortest(folder)}: {error}"))
+            failures.append(error if single else RunError(f"{shortest(folder)}: {error}"))
         else:
-            sys.stdout.write(f"{_shortest(done)}\n")
+            sys.stdout.write(f"{shortest(done)}\n")
             sys.stdout.flush()
 
     register()
@@ -192,18 +207,13 @@ def _hydra_arguments(arguments: Sequence[str]) -> Iterator[None]:
 
 def _write_resolved(cfg: DictConfig, folder: Path) -> None:
     """Write the values, in place of the interpolations that Hydra keeps."""
-    OmegaConf.save(cfg, folder / ".hydra" / "config.yaml", resolve=True)
+    replace_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def _as_typed(overrides: Any) -> list[str]:
     """The job's overrides, interpolations and all."""
     typed = OmegaConf.to_container(overrides, resolve=False)
     return [str(item) for item in typed] if isinstance(typed, list) else []
-
-
-def _shortest(folder: Path) -> Path:
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _sum_up(failures: Sequence[FedpinError], num_jobs: int) -> FedpinError:

@@ -23,6 +23,7 @@ from fl.data.clips import REAL
 from fl.data.partition import divergences
 from sim.record import SUMMARY_FILE, read_rounds
 from sim.report.figures import DPI, footer_text
+from sim.report.saving import save_picture
 from sim.report.scatter import GREEN, GREY, ORANGE
 
 CLIENTS_PER_BAND = 25
@@ -57,11 +58,8 @@ def draw_partition(run_dir: Path) -> list[Path]:
     if not path.is_file():
         return []
     summary = json.loads(path.read_text(encoding="utf-8"))
-    folder = run_dir / "figures"
-    folder.mkdir(exist_ok=True)
     footer = footer_text(run_dir.name, summary, read_rounds(run_dir))
-    partition_figure(summary["partition"], footer).savefig(folder / "partition.png", dpi=DPI)
-    return [folder / "partition.png"]
+    return save_picture(partition_figure(summary["partition"], footer), run_dir / "figures", "partition")
 
 
 class _Clients(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 from fl.errors import RequestError
 from fl.settings import TrackingSettings
-from sim.record import ROUNDS_FILE, SUMMARY_FILE
+from sim.record import ROUNDS_FILE, SUMMARY_FILE, replace_text
 from sim.trackers.scalars import round_scalars, summary_scalars
 from sim.trackers.tracking import first_cause
 
@@ -18,6 +18,7 @@ MOST_PER_CALL = 100
 """MLflow takes no more parameters at once."""
 
 ARTEFACTS = (".hydra/config.yaml", ROUNDS_FILE, SUMMARY_FILE, "student.onnx")
+ID_FILE = "mlflow_run_id"
 STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -70,11 +71,19 @@ class Mlflow:
             ) from error
 
     def start(self) -> None:
-        """Make the run and tell its settings."""
+        """Make the run and tell its settings.
+
+        One that a killed process left running is closed: all rounds are told again in the new one.
+        """
         from mlflow.entities import Param
 
         made = self._client.create_run(self._experiment_id, run_name=self._run_dir.name)
-        self._run_id = made.info.run_id
+        self._run_id, known = made.info.run_id, self._run_dir / ID_FILE
+        if known.is_file():
+            earlier = known.read_text().strip()
+            self._client.set_tag(earlier, "resumed_as", self._run_id)
+            self._client.set_terminated(earlier, STATUSES["stopped"])
+        replace_text(known, f"{self._run_id}\n")
         params = [Param(key, "" if value is None else str(value)) for key, value in self._parameters.items()]
         for some in _parts(params):
             self._client.log_batch(self._run_id, params=some)

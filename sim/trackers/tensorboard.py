@@ -13,7 +13,7 @@ COMPARED = ("global/auc", "global/accuracy", "eps/mean", "onnx/int8/auc", "onnx/
 
 
 class TensorBoard:
-    """One event file in ``RUN/tensorboard``; whole after every round, so a killed run's can be read.
+    """The event file of ``RUN/tensorboard``; whole after every round, so a killed run's can be read.
 
     Written by tensorboardX's `EventsWriter` at once, not by a thread: a full disk is heard of where it
     happens. TensorBoard holds scalars as float32; ``rounds.jsonl`` has all digits.
@@ -33,11 +33,13 @@ class TensorBoard:
         self._last_round = 0
 
     def start(self) -> None:
-        """Open the file and write the settings."""
+        """Open the file and write the settings; a killed process's goes, since all rounds are told again."""
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.summary import hparams
 
         self._folder.mkdir(exist_ok=True)
+        for earlier in self._folder.glob("events*"):
+            earlier.unlink()
         self._writer = EventsWriter(str(self._folder / "events"))
         columns, values, self._end = hparams(dict(self._parameters), dict.fromkeys(COMPARED))
         for summary in (columns, values):
