@@ -72,7 +72,7 @@ def fake_run(folder: Path, scores: np.ndarray, labels: np.ndarray) -> Path:
     record: dict[str, Any] = {
         "student": {"num_parameters": 1234, "macs": 5_000_000},
         "global": {**quality, "by_category": {"Deepfakes": {"accuracy": 0.25}}},
-        "eps": {"mean": 0.6, "shuffled": 0.5},
+        "eps": {"mean": 0.6, "shuffled": 0.5, "ci95": [0.57, 0.63]},
         "onnx": {"fp32": onnx, "int8": {**onnx, "size_bytes": 500_000}, "teacher_latency_ms_p50": 8.0},
     }
     teacher = {**quality, "num_parameters": 99, "macs": 10**9, "size_bytes": 10**7, "latency_ms_p50": 8.0}
@@ -132,6 +132,24 @@ def test_a_claim_holds_fails_or_stays_open(
     assert verdict.published == pytest.approx(91.44 - 87.68)
     assert verdict.measured == pytest.approx(gain)
     assert verdict.verdict == expected
+
+
+def test_eps_that_differs_less_than_its_intervals_decides_nothing(folders: dict[str, Path]) -> None:
+    replay = Replay(
+        "pin_lite/table_2",
+        (
+            Match("Distilled", {"central": Subject("right")}),
+            Match("Pruned", {"central": Subject("half")}),
+        ),
+        (Claim("pruning costs EPS", "Distilled", "Pruned", "eps"),),
+    )
+    (verdict,) = judge_claims(replay, folders)
+    assert (verdict.measured, verdict.verdict) == (0, OPEN)
+    assert verdict.high == pytest.approx(0.03 * 2**0.5)
+
+
+def test_int8_over_float_is_a_speed_alone(folders: dict[str, Path]) -> None:
+    assert measured_row(folders["half"], "int8 over float") == {"speedup": 1}
 
 
 def test_no_verdict_without_both_runs(folders: dict[str, Path]) -> None:

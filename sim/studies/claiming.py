@@ -1,5 +1,6 @@
 """Does what a publication's table says hold here? The same two rows, on the same test clips."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fl.metrics.comparison import compare_detectors
-from sim.studies.measuring import measured_row, scores_of_test
+from sim.studies.measuring import eps_interval, measured_row, scores_of_test
 from sim.studies.published import PUBLISHED
 from sim.studies.study import Claim, Replay, Subject
 
@@ -65,6 +66,8 @@ def _judge(
 ) -> Verdict:
     if claim.key in ("accuracy", "auc"):
         measured, low, high = _paired(claim.key, ahead, behind, folders)
+    elif claim.key == "eps":
+        measured, low, high = _eps(folders[ahead.job], folders[behind.job])
     else:
         rows = [measured_row(folders[subject.job], subject.network) for subject in (ahead, behind)]
         measured, low, high = rows[0][claim.key] - rows[1][claim.key], None, None
@@ -93,6 +96,13 @@ def _paired(
     if difference is None:
         return float("nan"), None, None
     return scale * difference.gain, scale * difference.low, scale * difference.high
+
+
+def _eps(ahead: Path, behind: Path) -> tuple[float, float, float]:
+    """The difference of two students' mean EPS; its interval takes their clips for independent: too wide."""
+    (first, width), (second, other) = eps_interval(ahead), eps_interval(behind)
+    half = math.hypot(width, other)
+    return first - second, first - second - half, first - second + half
 
 
 def _verdict(published: float, measured: float, low: float | None, high: float | None) -> str:

@@ -22,6 +22,9 @@ SCORE_COLUMNS = {"student": "score", "int8": "score_int8", "teacher": "score_tea
 CLASSICAL = "classical:"
 """How a network's name begins that is a model of `audit baselines`."""
 
+OVER_FLOAT = "int8 over float"
+"""As a network: how many times as fast the INT8 student is as its own float form."""
+
 CONFUSION = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
 
@@ -54,6 +57,9 @@ def measured_row(folder: Path, network: str) -> dict[str, float]:
         return _without_nothing(_classical_row(folder, network.removeprefix(CLASSICAL)))
     summary = json.loads((folder / SUMMARY_FILE).read_text())
     record = summary["last_round"]
+    if network == OVER_FLOAT:
+        onnx = record["onnx"]
+        return {"speedup": onnx["fp32"]["latency_ms_p50"] / onnx["int8"]["latency_ms_p50"]}
     row = _teacher_row(summary["teacher"]) if network == "teacher" else _student_row(record, network)
     return _without_nothing(row)
 
@@ -77,6 +83,12 @@ def commit_of(folder: Path) -> str:
     return (summary["commit"] or "no commit")[:10] + (
         " with changes" if summary["uncommitted_changes"] else ""
     )
+
+
+def eps_interval(folder: Path) -> tuple[float, float]:
+    """Mean EPS of a run's last float student, and half the width of its 95 % interval over test clips."""
+    eps = json.loads((folder / SUMMARY_FILE).read_text())["last_round"]["eps"]
+    return eps["mean"], (eps["ci95"][1] - eps["ci95"][0]) / 2
 
 
 def audit_file(action: str) -> str:

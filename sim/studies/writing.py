@@ -21,7 +21,7 @@ HEADINGS: Mapping[str, str] = {
     "size_mib": "MiB",
     "latency_ms": "ms, 1 clip",
     "seconds_per_batch_32": "s, 32 pictures",
-    "speedup": "x teacher's speed",
+    "speedup": "times as fast",
     "soft_weight": "soft weight",
     "true_negatives": "TN",
     "false_positives": "FP",
