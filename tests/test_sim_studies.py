@@ -15,7 +15,7 @@ from sim.commands.reproduce import PRESETS
 from sim.config import build, compose
 from sim.studies.auditing import _cell
 from sim.studies.claiming import OPEN, OTHER, SAME, judge_claims
-from sim.studies.measuring import measured_row, scores_of_test
+from sim.studies.measuring import measured_row, row_of, scores_of_test
 from sim.studies.published import PUBLISHED
 from sim.studies.replaying import side_by_side
 from sim.studies.rows import PublishedTable, row
@@ -148,8 +148,14 @@ def test_eps_that_differs_less_than_its_intervals_decides_nothing(folders: dict[
     assert verdict.high == pytest.approx(0.03 * 2**0.5)
 
 
-def test_int8_over_float_is_a_speed_alone(folders: dict[str, Path]) -> None:
-    assert measured_row(folders["half"], "int8 over float") == {"speedup": 1}
+def test_int8_over_float_is_a_speed_alone_and_the_common_timing_wins(folders: dict[str, Path]) -> None:
+    student, int8 = Subject("half"), Subject("half", "int8")
+    times = {student: {"latency_ms": 6.0, "speedup": 2.0}, int8: {"latency_ms": 4.0, "speedup": 3.0}}
+    assert row_of(Subject("half", "int8 over float"), folders, times) == {"speedup": 1.5}
+    timed = row_of(student, folders, times)
+    assert timed is not None
+    assert (timed["latency_ms"], timed["speedup"], timed["accuracy"]) == (6, 2, 50)
+    assert row_of(student, {}, times) is None
 
 
 def test_no_verdict_without_both_runs(folders: dict[str, Path]) -> None:
@@ -159,7 +165,7 @@ def test_no_verdict_without_both_runs(folders: dict[str, Path]) -> None:
 
 def test_the_page_shows_both_sides_the_difference_and_what_failed(folders: dict[str, Path]) -> None:
     replay = claim_of("right", "gone")
-    side = side_by_side(replay, folders)
+    side = side_by_side(replay, folders, {})
     text = markdown(Outcome("T", {"command": "`x`"}, (side,), (), ("the data",), {"gone": "no memory"}))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -178,7 +184,7 @@ def test_the_page_shows_both_sides_the_difference_and_what_failed(folders: dict[
 
 def test_a_row_that_is_only_ours_has_no_published_line(folders: dict[str, Path]) -> None:
     match = Match("ours", {"central": Subject("right")}, published=False)
-    lines = markdown(Outcome("T", {}, (side_by_side(Replay(ALPHAS, (match,)), folders),), (), (), {}))
+    lines = markdown(Outcome("T", {}, (side_by_side(Replay(ALPHAS, (match,)), folders, {}),), (), (), {}))
     assert "ours (not in the source)" in lines
     assert "| published |" not in lines
 

@@ -46,8 +46,8 @@ class TestScores:
 def measured_row(folder: Path, network: str) -> dict[str, float]:
     """A run's last round in the terms of `sim.studies.rows.UNITS`, and what no publication prints.
 
-    Beside the published keys: "eps_shuffled", its baseline, and "speedup", times as fast as the teacher in
-    ONNX Runtime, one thread, one clip, timed in turn with it.
+    Beside the published keys: "eps_shuffled", the baseline of EPS, and "speedup", times as fast as the
+    teacher, from the run's own timing.
 
     Args:
         folder: the run's.
@@ -57,9 +57,6 @@ def measured_row(folder: Path, network: str) -> dict[str, float]:
         return _without_nothing(_classical_row(folder, network.removeprefix(CLASSICAL)))
     summary = json.loads((folder / SUMMARY_FILE).read_text())
     record = summary["last_round"]
-    if network == OVER_FLOAT:
-        onnx = record["onnx"]
-        return {"speedup": onnx["fp32"]["latency_ms_p50"] / onnx["int8"]["latency_ms_p50"]}
     row = _teacher_row(summary["teacher"]) if network == "teacher" else _student_row(record, network)
     return _without_nothing(row)
 
@@ -159,7 +156,22 @@ def scores_of_test(folder: Path, network: str) -> TestScores:
     )
 
 
-def row_of(subject: Subject, folders: Mapping[str, Path]) -> dict[str, float] | None:
-    """`measured_row` of a subject; None where its run failed."""
+def row_of(
+    subject: Subject, folders: Mapping[str, Path], times: Mapping[Subject, Mapping[str, float]]
+) -> dict[str, float] | None:
+    """What a run and the common timing say of a subject; None where its run failed.
+
+    Args:
+        subject: what is asked.
+        folders: job -> its finished run.
+        times: of `sim.studies.timing.time_subjects`; they replace the run's own.
+    """
     folder = folders.get(subject.job)
-    return None if folder is None else measured_row(folder, subject.network)
+    if folder is None:
+        return None
+    if subject.network != OVER_FLOAT:
+        return {**measured_row(folder, subject.network), **times.get(subject, {})}
+    student, int8 = (times.get(Subject(subject.job, network)) for network in ("student", "int8"))
+    if student is None or int8 is None:
+        return {}
+    return {"speedup": student["latency_ms"] / int8["latency_ms"]}

@@ -12,11 +12,12 @@ from sim.progress import Progress, duration
 from sim.provenance import hardware
 from sim.studies.auditing import audit_table
 from sim.studies.claiming import judge_claims
-from sim.studies.measuring import commit_of, row_of
+from sim.studies.measuring import OVER_FLOAT, commit_of, row_of
 from sim.studies.published import PUBLISHED
 from sim.studies.rows import ACCURACY_BY_CATEGORY
 from sim.studies.running import JobResult, plan_jobs, run_jobs
-from sim.studies.study import Replay, Study, experiment_of
+from sim.studies.study import Replay, Study, Subject, experiment_of
+from sim.studies.timing import Times, time_subjects
 from sim.studies.writing import AuditTable, Outcome, SideBySide
 
 OURS = ("auc", "eps", "eps_shuffled", "speedup")
@@ -59,6 +60,15 @@ def replay_study(study: Study, request: Request) -> Outcome:
 
         results = run_jobs(plans, request.num_jobs, done)
     folders = {result.job.name: result.folder for result in results if not result.failure}
+    subjects = {
+        subject
+        for replay in study.replays
+        for match in replay.matches
+        for regime in match.subjects.values()
+        for subject in parts_of(regime)
+    }
+    with progress.stage("Timing all networks in turn"):
+        times = time_subjects(subjects, folders)
     audits: tuple[AuditTable, ...] = ()
     if study.audited:
         with progress.stage("Audits", total=len(study.audited)) as advance:
@@ -70,23 +80,31 @@ def replay_study(study: Study, request: Request) -> Outcome:
     return Outcome(
         title=study.title,
         facts=_facts(request, results, time.monotonic() - started),
-        tables=tuple(side_by_side(replay, folders) for replay in study.replays),
+        tables=tuple(side_by_side(replay, folders, times) for replay in study.replays),
         audits=audits,
         differences=differences,
         failures={result.job.name: result.failure for result in results if result.failure},
     )
 
 
-def side_by_side(replay: Replay, folders: Mapping[str, Path]) -> SideBySide:
+def parts_of(subject: Subject) -> tuple[Subject, ...]:
+    """What has to be timed for a subject."""
+    if subject.network != OVER_FLOAT:
+        return (subject,)
+    return Subject(subject.job, "student"), Subject(subject.job, "int8")
+
+
+def side_by_side(replay: Replay, folders: Mapping[str, Path], times: Times) -> SideBySide:
     """A published table and what the runs say of its rows.
 
     Args:
         replay: which rows are of which runs.
         folders: job -> its finished run; those that failed are not there.
+        times: of all networks, from one session.
     """
     table = PUBLISHED[replay.table]
     rows: dict[str, Mapping[str, Mapping[str, float] | None]] = {
-        match.label: {regime: row_of(subject, folders) for regime, subject in match.subjects.items()}
+        match.label: {regime: row_of(subject, folders, times) for regime, subject in match.subjects.items()}
         for match in replay.matches
     }
     columns = replay.columns or table.columns
@@ -116,6 +134,6 @@ def _facts(request: Request, results: Sequence[JobResult], wall_s: float) -> Map
         "time": f"{duration(wall_s)}; the runs take {duration(spent)} one after the other, "
         f"{request.num_jobs} are done at a time",
         "seeds": "one; intervals are over test clips, not over seeds",
-        "times as fast": "as the teacher of the same run, timed in turn with it: ONNX Runtime, one thread, "
-        "one clip; milliseconds of different runs are not comparable, since other work shared the cores",
+        "times as fast": "as the run's teacher, unless a row says otherwise; all networks timed in "
+        "turn in one process, ONNX Runtime, one thread",
     }
