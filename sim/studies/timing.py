@@ -14,7 +14,7 @@ FILES = {"student": "student.onnx", "int8": "student.int8.onnx"}
 BATCH = 32
 """Pictures of the thesis's timing."""
 
-NUM_WARMUP, NUM_RUNS = 3, 15
+NUM_WARMUP, NUM_RUNS = 3, 25
 
 Times = Mapping[Subject, Mapping[str, float]]
 """Subject -> "latency_ms", "speedup" over the teacher, and "seconds_per_batch_32"."""
