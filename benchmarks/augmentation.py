@@ -10,14 +10,13 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 
 import numpy as np
 import torch
 from torch import nn
 
-from clients.round import loss_terms
+from clients.round import local_loss
 from fl.data.shards import ShardView, take
 from fl.distill.batches import LiveTeacher, TeacherAnswers, num_batches, ordered_batches, shuffled_batches
 from fl.distill.loop import take_steps
@@ -138,7 +137,7 @@ def train_epoch(
     take_steps(
         network,
         shuffled_batches(clips, teacher, settings.batch_size, steps, rng, augment=augment),
-        partial(loss_terms, settings),
+        local_loss(settings, clips.labels),
         optimizer,
         clip_norm=settings.clip_norm,
     )

@@ -1,15 +1,14 @@
 """One client's round: distil, measure importance, quantise, report."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from fl.compress.importance import (
     magnitude_importance,
@@ -26,6 +25,8 @@ from fl.seeds import generator
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.state import flatten, load_flat
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
+
+LossOfBatch = Callable[[nn.Module, Batch], LossTerms]
 
 
 class StageError(Exception):
@@ -111,7 +112,7 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
     return take_steps(
         network,
         batches,
-        partial(loss_terms, settings, class_weights(client.view.labels, settings.class_weights)),
+        local_loss(settings, client.view.labels),
         optimizer,
         proximal_mu=settings.proximal_mu,
         clip_norm=settings.clip_norm,
@@ -134,11 +135,11 @@ def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) 
         return magnitude_importance(network, settings.importance, image_size, settings.targets)
     size = client.distill.batch_size
     steps = min(settings.importance_batches, num_batches(len(client.view), size))
-    weights = class_weights(client.view.labels, client.distill.class_weights)
+    loss_terms = local_loss(client.distill, client.view.labels)
     network.eval()
     network.zero_grad()
     for batch in shuffled_batches(client.view, client.teacher, size, steps, rng, augment=None):
-        loss_terms(client.distill, weights, network, batch).total.backward()  # type: ignore[no-untyped-call]
+        loss_terms(network, batch).total.backward()  # type: ignore[no-untyped-call]
     vote = taylor_importance(network, image_size, settings.targets)
     network.zero_grad()
     return vote
@@ -151,12 +152,20 @@ def quantized_agreement(task: RoundTask, client: EdgeClient, network: nn.Module)
     return int8_agreement(task.architecture, network, client.view, client.compress, client.cache_dir)
 
 
-def loss_terms(
-    settings: DistillSettings, weights: Tensor | None, network: nn.Module, batch: Batch
-) -> LossTerms:
-    """The distillation loss of a network on a batch that carries the teacher's answers."""
-    output = network(*batch.inputs)
-    return batch_loss(output.logits, output.explanation, batch, settings, weights)
+def local_loss(settings: DistillSettings, labels: np.ndarray) -> LossOfBatch:
+    """The distillation loss of a network on a batch that carries the teacher's answers.
+
+    Args:
+        settings: weights and temperature, and whether classes are balanced.
+        labels: (clips,), of all clips that are trained on.
+    """
+    weights = class_weights(labels, settings.class_weights)
+
+    def loss_terms(network: nn.Module, batch: Batch) -> LossTerms:
+        output = network(*batch.inputs)
+        return batch_loss(output.logits, output.explanation, batch, settings, weights)
+
+    return loss_terms
 
 
 @contextmanager

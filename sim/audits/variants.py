@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from clients.round import loss_terms
+from clients.round import local_loss
 from fl.compress.calibration import Calibration
 from fl.compress.export import load_template, save_model
 from fl.compress.qat import fine_tune
@@ -116,7 +116,7 @@ def _quantize_aware(
         run.network,
         take(public),
         run.teacher_answers(public),
-        partial(loss_terms, experiment.distill),
+        local_loss(experiment.distill, public.labels),
         experiment.distill,
         num_epochs=num_epochs,
         seed=experiment.seed,

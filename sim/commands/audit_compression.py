@@ -6,13 +6,12 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from clients.round import loss_terms
+from clients.round import local_loss
 from fl.compress.audit import Answers
 from fl.compress.calibration import Calibration
 from fl.compress.qat import fine_tune
@@ -140,7 +139,7 @@ def _export(
             candidate.network,
             workshop.view,
             workshop.answers,
-            partial(loss_terms, settings),
+            local_loss(settings, workshop.public.labels),
             settings,
             num_epochs=qat_epochs,
             seed=derive(workshop.run.experiment.seed, "compression"),
