@@ -128,7 +128,7 @@ def markdown(outcome: Outcome) -> str:
             "",
             f"## {audit.title}",
             "",
-            f"`{audit.command}`: the source prints no result of its own.",
+            f"`{audit.command}`",
             "",
         ]
         lines += [audit.failure] if audit.failure else _table(audit.headings, audit.rows)
