@@ -67,8 +67,7 @@ def wait_for_nodes(grid: Grid, num_nodes: int, wait_s: float) -> list[int]:
     while len(nodes := sorted(grid.get_node_ids())) < num_nodes:
         if time.monotonic() > deadline:
             raise RunError(
-                f"{len(nodes)} of {num_nodes} nodes (partition.num_clients) were connected after "
-                f"{wait_s:g} s; start the others, or ask for fewer clients"
+                f"{len(nodes)} of {num_nodes} nodes were connected after {wait_s:g} s; start the others"
             )
         time.sleep(POLL_S)
     return nodes

@@ -1,16 +1,26 @@
 """Whole runs on Flower's own programs: real processes, real messages, real videos."""
 
+import io
 import json
+import shutil
 import subprocess
-from dataclasses import replace
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from flower_processes import BIN, environment, free_port, running, wait_for_text
+from flower_processes import BIN, end, environment, free_port, running, wait_for_text
+from rich.console import Console
 
+from fl.data.corpora.building import METADATA_NAME
 from fl.settings import Experiment
 from fl.settings.building import to_json
 from sim.config import build, compose
+from sim.deploy.certificates import make_node_key
+from sim.prepare import prepare
+from sim.progress import Progress
 from sim.record import read_rounds
 from sim.run import run_experiment
 
@@ -61,3 +71,151 @@ def test_flowers_own_simulation_gives_the_same_weights(
     assert weights(run_dir) == weights(inprocess_run)
     summary = json.loads((run_dir / "summary.json").read_text())
     assert [node["client_id"] for node in summary["nodes"]] == [0, 1]
+
+
+@dataclass
+class Deployed:
+    """A deployment over TLS on loopback: its folder, each node's videos, and what runs."""
+
+    folder: Path
+    videos: Path
+    cache: Path
+    stack: ExitStack
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "sim", "deploy", *arguments]
+
+    def ask(self, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.videos,
+            env=environment(self.folder / "unused", FEDPIN_CACHE=str(self.cache)),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def start(self, name: str, *arguments: str) -> Path:
+        """Start a part; gives its log."""
+        log = self.videos / f"{name}.log"
+        env = environment(self.folder / "unused", FEDPIN_CACHE=str(self.cache))
+        self.running[name] = self.stack.enter_context(running(self.command(*arguments), env, log))
+        return log
+
+    def start_node(self, name: str, folder: Path, *more: str) -> Path:
+        own = ["--data", str(self.videos / folder.name), "--layout", "lavdf"]
+        cache = ["--cache", str(self.videos / f"cache-{name}")]
+        return self.start(name, "node", str(folder), *own, *cache, *more)
+
+    def status(self) -> dict[str, str]:
+        nodes: dict[str, str] = json.loads(self.ask("status", str(self.folder), "--json").stdout)["nodes"]
+        return nodes
+
+
+def give_videos(experiment: Experiment, folder: Path) -> None:
+    """Each client's clips in a folder of its own, as LAV-DF lays them out."""
+    prepared = prepare(experiment, Path(experiment.cache_dir), Progress(Console(file=io.StringIO())))
+    for client, rows in enumerate(prepared.rows):
+        clips = [prepared.stores["clients"].clips[row] for row in rows]
+        root = clips[0].path.parents[1]
+        names = {clip.path.relative_to(root).as_posix() for clip in clips}
+        entries = [e for e in json.loads((root / METADATA_NAME).read_text()) if e["file"] in names]
+        own = folder / f"node-{client}"
+        (own / "train").mkdir(parents=True)
+        for name in names:
+            shutil.copy(root / name, own / name)
+        (own / METADATA_NAME).write_text(json.dumps(entries))
+
+
+@pytest.fixture(scope="module")
+def deployed(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    videos = tmp_path_factory.mktemp("videos")
+    give_videos(experiment, videos)
+    folder = tmp_path_factory.mktemp("deployed") / "dep"
+    with ExitStack() as stack:
+        made = Deployed(folder, videos, Path(experiment.cache_dir), stack)
+        address = f"localhost:{free_port()}"
+        assert made.ask("init", str(folder), "--server", address, "--nodes", "2").returncode == 0
+        log = made.start("server", "server", str(folder), "--bind", "127.0.0.1")
+        wait_for_text(log, "Server ready", 120, made.running["server"])
+        for name in ("node-0", "node-1"):
+            made.start_node(name, folder / "nodes" / name, "--device", "phone")
+        yield made
+
+
+def submit(deployed: Deployed, runs: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    request = [*REQUEST[:1], *REQUEST[2:], f"runs_dir={runs}", *overrides]
+    return deployed.ask("submit", str(deployed.folder), *request, "--follow")
+
+
+def test_a_run_over_tls_gives_the_same_weights(
+    deployed: Deployed, inprocess_run: Path, tmp_path: Path
+) -> None:
+    done = submit(deployed, tmp_path, "name=tls")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "tls")
+    assert weights(tmp_path / "tls") == weights(inprocess_run)
+    summary = json.loads((tmp_path / "tls" / "summary.json").read_text())
+    assert [(node["client_id"], node["device"]) for node in summary["nodes"]] == [(0, "phone"), (1, "phone")]
+    assert summary["refused"] == []
+    assert list(summary["last_round"]["simulated"]["by_device"]) == ["phone"]
+    # what travels names no place, and each node has its own clips and no others
+    sent = "".join(path.read_text() for path in (deployed.folder / "server" / "submissions").glob("*.toml"))
+    assert str(tmp_path) not in sent
+    assert str(deployed.cache) not in sent
+    assert str(deployed.videos) not in (deployed.videos / "server.log").read_text() + done.stdout
+    for name in ("node-0", "node-1"):
+        stores = list((deployed.videos / f"cache-{name}" / "shards").glob("*/clips.json"))
+        files = {clip["path"] for store in stores for clip in json.loads(store.read_text())["clips"]}
+        own = {path.name for path in (deployed.videos / name / "train").iterdir()}
+        assert {Path(file).name for file in files} == own
+
+
+def test_a_node_with_an_unknown_key_is_refused(deployed: Deployed) -> None:
+    stranger = deployed.videos / "keys" / "node-1"
+    shutil.copytree(deployed.folder / "nodes" / "node-1", stranger)
+    make_node_key(stranger)
+    log = deployed.start_node("stranger", stranger)
+    assert deployed.running["stranger"].wait(60) == 1
+    assert "Failed to activate SuperNode" in log.read_text()
+    assert "the node node-1 ended with Flower's exit code" in log.read_text()
+    assert deployed.status() == {"node-0": "online", "node-1": "online"}
+
+
+def test_a_node_with_a_wrong_teacher_is_refused_and_the_run_goes_on(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    end(deployed.running["node-1"])
+    deployed.start_node("node-1", deployed.folder / "nodes" / "node-1", "--teacher", "beef")
+    short = ("strategy.num_rounds=1", "compress.prune_rounds=[]", "name=wrong")
+    done = submit(deployed, tmp_path, *short)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "wrong" / "summary.json").read_text())
+    assert [node["client_id"] for node in summary["nodes"]] == [0]
+    assert len(summary["refused"]) == 1
+    assert "this node accepts the teacher beef only" in summary["refused"][0]
+    assert summary["last_round"]["clients"]["replied"] == [0]
+    assert summary["last_round"]["clients"]["missing"] == [1]
+
+
+def test_a_run_that_fails_or_is_stopped_has_a_verdict(deployed: Deployed, tmp_path: Path) -> None:
+    asked = [str(deployed.folder), "experiment=smoke", f"runs_dir={tmp_path}", "name=stopped"]
+    run_id = deployed.ask("submit", *asked).stdout.splitlines()[0]
+    assert deployed.ask("stop", str(deployed.folder), run_id).returncode == 0
+    told = json.loads(deployed.ask("status", str(deployed.folder), "--json").stdout)["runs"]
+    assert {run["run-id"]: run["status"] for run in told}[run_id] == "finished:stopped"
+    failed = submit(deployed, tmp_path, "name=failed", "teacher.min_auc=0.99")
+    assert failed.returncode == 1
+    assert (
+        "finished:failed: ServerApp failed with exception: the teacher's validation AUC is" in failed.stderr
+    )
+
+
+def test_a_revoked_node_is_put_out(deployed: Deployed) -> None:
+    assert deployed.ask("revoke", str(deployed.folder), "node-1").returncode == 0
+    assert deployed.running["node-1"].wait(60) == 1
+    assert deployed.status() == {"node-0": "online", "node-1": "revoked"}
+    deployed.start_node("back", deployed.folder / "nodes" / "node-1")
+    assert deployed.running["back"].wait(60) == 1

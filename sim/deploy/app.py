@@ -57,7 +57,8 @@ def enrol(
 ) -> EnrolledFleet:
     """Wait for the nodes, and let them enrol."""
     num_clients = submission.experiment.partition.num_clients
-    nodes = wait_for_nodes(grid, num_clients, float(run_config["wait-s"]))
+    num_nodes = int(run_config["num-nodes"]) or num_clients
+    nodes = wait_for_nodes(grid, num_nodes, float(run_config["wait-s"]))
     teacher = prepared.teacher
     parcel = TeacherParcel(teacher.architecture, flatten(teacher.load()))
     store = "" if submission.deployed else prepared.stores["clients"].digest
