@@ -25,6 +25,9 @@ from fl.task import Enrolment
 from models.architecture import Architecture
 from models.names import hears
 
+MAX_TEACHER_VALUES = 250_000_000
+"""A gigabyte; the largest teacher of the zoo has 15 million."""
+
 NodeConfig = Mapping[str, str | int | float | bool]
 
 KEYS = (
@@ -160,6 +163,8 @@ def receive_teacher(device: Device, digest: str, architecture: str, state: np.nd
         TeacherError: what came is another teacher.
     """
     folder = teacher_folder(device, digest)
+    if state.size > MAX_TEACHER_VALUES:
+        raise TeacherError(f"a teacher may have {MAX_TEACHER_VALUES} weights, what was sent has {state.size}")
     built = Architecture.from_json(architecture)
     got = teacher_digest(built.sha256, state)
     if got != digest:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from flwr.app import Message, MessageType, RecordDict
@@ -46,7 +47,7 @@ class EnrolledFleet:
         nodes: client -> node id.
         examples: client -> clips that it declared.
         devices: client -> name of its device's profile.
-        refused: of each node that was refused, who and why.
+        refused: node id -> why it was refused.
     """
 
     teacher: str
@@ -54,7 +55,7 @@ class EnrolledFleet:
     nodes: dict[int, int] = field(default_factory=dict)
     examples: dict[int, int] = field(default_factory=dict)
     devices: dict[int, str] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 def wait_for_nodes(grid: Grid, num_nodes: int, wait_s: float) -> list[int]:
@@ -81,6 +82,7 @@ def enrol_nodes(
     timeout_s: float,
     tell: Callable[[str], None],
     store: str = "",
+    names: Mapping[int, str] = MappingProxyType({}),
 ) -> EnrolledFleet:
     """Ask every node who it is, and send the teacher to those that do not hold it.
 
@@ -92,6 +94,7 @@ def enrol_nodes(
         timeout_s: for each of the two questions: a node reads its videos when it is asked first.
         tell: told a line about each node that is refused.
         store: see `EnrolledFleet`.
+        names: node id -> the name by which it is known; nodes that have none go by their id.
 
     Raises:
         RunError: no node is left.
@@ -105,10 +108,11 @@ def enrol_nodes(
     second = _ask(grid, "teacher", parcels, timeout_s, fleet) if lacking else {}
     for node in sorted(first.keys() - set(lacking) | second.keys()):
         _admit(fleet, node, second.get(node, first[node]), num_clients)
-    for line in fleet.refused:
+    refused = [f"{names.get(node, f'node {node}')}: {reason}" for node, reason in fleet.refused.items()]
+    for line in refused:
         tell(f"Refused {line}")
     if not fleet.nodes:
-        raise RunError(f"no node could enrol: {'; '.join(fleet.refused) or 'none was connected'}")
+        raise RunError(f"no node could enrol: {'; '.join(refused) or 'none was connected'}")
     return fleet
 
 
@@ -130,8 +134,8 @@ def _ask(
                 raise ReplyError(reply.error.reason or "no reason was given")
             answers[node] = read_enrolment(reply.content)
         except ReplyError as error:
-            fleet.refused.append(f"node {node}: {error}")
-    fleet.refused.extend(f"node {node}: no answer in {timeout_s:g} s" for node in sorted(silent))
+            fleet.refused[node] = str(error)
+    fleet.refused.update(dict.fromkeys(sorted(silent), f"no answer in {timeout_s:g} s"))
     return answers
 
 
@@ -152,4 +156,4 @@ def _admit(fleet: EnrolledFleet, node: int, told: Enrolment, num_clients: int) -
         fleet.nodes[client], fleet.examples[client] = node, told.num_examples
         fleet.devices[client] = told.device
         return
-    fleet.refused.append(f"node {node}: {reason}")
+    fleet.refused[node] = reason

@@ -1,26 +1,21 @@
 """Whole runs on Flower's own programs: real processes, real messages, real videos."""
 
-import io
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deployed import Deployed, give_videos
 from flower_processes import BIN, end, environment, free_port, running, wait_for_text
-from rich.console import Console
 
-from fl.data.corpora.building import METADATA_NAME
 from fl.settings import Experiment
 from fl.settings.building import to_json
 from sim.config import build, compose
 from sim.deploy.certificates import make_node_key
-from sim.prepare import prepare
-from sim.progress import Progress
 from sim.record import read_rounds
 from sim.run import run_experiment
 
@@ -71,62 +66,6 @@ def test_flowers_own_simulation_gives_the_same_weights(
     assert weights(run_dir) == weights(inprocess_run)
     summary = json.loads((run_dir / "summary.json").read_text())
     assert [node["client_id"] for node in summary["nodes"]] == [0, 1]
-
-
-@dataclass
-class Deployed:
-    """A deployment over TLS on loopback: its folder, each node's videos, and what runs."""
-
-    folder: Path
-    videos: Path
-    cache: Path
-    stack: ExitStack
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "sim", "deploy", *arguments]
-
-    def ask(self, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.videos,
-            env=environment(self.folder / "unused", FEDPIN_CACHE=str(self.cache)),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-
-    def start(self, name: str, *arguments: str) -> Path:
-        """Start a part; gives its log."""
-        log = self.videos / f"{name}.log"
-        env = environment(self.folder / "unused", FEDPIN_CACHE=str(self.cache))
-        self.running[name] = self.stack.enter_context(running(self.command(*arguments), env, log))
-        return log
-
-    def start_node(self, name: str, folder: Path, *more: str) -> Path:
-        own = ["--data", str(self.videos / folder.name), "--layout", "lavdf"]
-        cache = ["--cache", str(self.videos / f"cache-{name}")]
-        return self.start(name, "node", str(folder), *own, *cache, *more)
-
-    def status(self) -> dict[str, str]:
-        nodes: dict[str, str] = json.loads(self.ask("status", str(self.folder), "--json").stdout)["nodes"]
-        return nodes
-
-
-def give_videos(experiment: Experiment, folder: Path) -> None:
-    """Each client's clips in a folder of its own, as LAV-DF lays them out."""
-    prepared = prepare(experiment, Path(experiment.cache_dir), Progress(Console(file=io.StringIO())))
-    for client, rows in enumerate(prepared.rows):
-        clips = [prepared.stores["clients"].clips[row] for row in rows]
-        root = clips[0].path.parents[1]
-        names = {clip.path.relative_to(root).as_posix() for clip in clips}
-        entries = [e for e in json.loads((root / METADATA_NAME).read_text()) if e["file"] in names]
-        own = folder / f"node-{client}"
-        (own / "train").mkdir(parents=True)
-        for name in names:
-            shutil.copy(root / name, own / name)
-        (own / METADATA_NAME).write_text(json.dumps(entries))
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +134,8 @@ def test_a_node_with_a_wrong_teacher_is_refused_and_the_run_goes_on(
     summary = json.loads((tmp_path / "wrong" / "summary.json").read_text())
     assert [node["client_id"] for node in summary["nodes"]] == [0]
     assert len(summary["refused"]) == 1
-    assert "this node accepts the teacher beef only" in summary["refused"][0]
+    assert summary["refused"][0]["node"] == "node-1"
+    assert "this node accepts the teacher beef only" in summary["refused"][0]["reason"]
     assert summary["last_round"]["clients"]["replied"] == [0]
     assert summary["last_round"]["clients"]["missing"] == [1]
 

@@ -45,7 +45,8 @@ def config(videos: Path, tmp_path: Path, client: int, **more: Any) -> dict[str, 
 
 def enrol(grid: NodeGrid, parcel: TeacherParcel = PARCEL) -> tuple[EnrolledFleet, list[str]]:
     told: list[str] = []
-    fleet = enrol_nodes(grid, grid.get_node_ids(), parcel, 2, 60, told.append)
+    names = {85: "kitchen"}
+    fleet = enrol_nodes(grid, grid.get_node_ids(), parcel, 2, 60, told.append, names=names)
     return fleet, told
 
 
@@ -53,7 +54,7 @@ def test_the_teacher_is_sent_once_and_each_node_has_its_number(videos: Path, tmp
     # node ids are in another order than the numbers of the clients
     grid = NodeGrid({71: config(videos, tmp_path, 1, device="phone"), 85: config(videos, tmp_path, 0)})
     fleet, told = enrol(grid)
-    assert told == fleet.refused == []
+    assert (told, fleet.refused) == ([], {})
     assert fleet.nodes == {0: 85, 1: 71}
     assert fleet.examples == {0: 5, 1: 3}  # b's test clips are not read
     assert fleet.devices == {0: "camera", 1: "phone"}
@@ -132,7 +133,7 @@ def test_a_node_that_does_not_fit_is_refused_by_name(
     fleet, told = enrol(grid)
     assert fleet.nodes == {0: 71}
     assert len(told) == 1
-    assert told[0].startswith("Refused node 85: ")
+    assert told[0].startswith("Refused kitchen: ")
     assert reason in told[0]
     assert str(tmp_path) not in told[0]
     assert str(videos) not in told[0]
@@ -168,6 +169,12 @@ def test_a_teacher_that_is_not_the_announced_one_is_refused(videos: Path, tmp_pa
     assert not list((tmp_path / "cache0").glob("teachers/*/weights.safetensors"))
 
 
+def test_a_teacher_has_a_largest_size(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.device.MAX_TEACHER_VALUES", PARCEL.state.size - 1)
+    with pytest.raises(RunError, match=r"a teacher may have .* weights, what was sent has"):
+        enrol(NodeGrid({71: config(videos, tmp_path, 0)}))
+
+
 def test_a_server_names_no_folder_of_a_node(tmp_path: Path) -> None:
     grid = NodeGrid({71: {"partition-id": 0, "cache-dir": str(tmp_path)}})
     with pytest.raises(RunError, match="data-root must name the folder"):
@@ -191,4 +198,4 @@ def test_a_silent_node_is_refused(videos: Path, tmp_path: Path) -> None:
 
     fleet, told = enrol(Silent({71: config(videos, tmp_path, 0), 85: config(videos, tmp_path, 1)}))
     assert fleet.nodes == {0: 71}
-    assert told == ["Refused node 85: no answer in 60 s"]
+    assert told == ["Refused kitchen: no answer in 60 s"]

@@ -3,6 +3,9 @@
 The server's part of `sim.run`: the clients are nodes of a SuperLink, or of Flower's own simulation.
 """
 
+import os
+from pathlib import Path
+
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -17,7 +20,9 @@ from server.rounds import Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
 from sim.config import validate
-from sim.deploy.submission import RunConfig, Submission, read_submission
+from sim.deploy.flower import names_of_nodes
+from sim.deploy.folder import open_deployment
+from sim.deploy.submission import DEPLOYMENT, RunConfig, Submission, read_submission
 from sim.prepare import ServerPart, prepare, prepare_server
 from sim.progress import Progress
 from sim.record import append_round, read_rounds
@@ -63,12 +68,21 @@ def enrol(
     parcel = TeacherParcel(teacher.architecture, flatten(teacher.load()))
     store = "" if submission.deployed else prepared.stores["clients"].digest
     timeout_s = float(run_config["enrol-timeout-s"])
-    fleet = enrol_nodes(grid, nodes, parcel, num_clients, timeout_s, progress.line, store)
+    names = node_names(submission)
+    fleet = enrol_nodes(grid, nodes, parcel, num_clients, timeout_s, progress.line, store, names)
     clips = ", ".join(f"{client}: {fleet.examples[client]} clips" for client in sorted(fleet.nodes))
     progress.line(
         f"Enrolled {len(fleet.nodes)} of {num_clients} clients, teacher {parcel.digest[:12]}; {clips}"
     )
     return fleet
+
+
+def node_names(submission: Submission) -> dict[int, str]:
+    """Node id -> the name that the deployment has for it; empty in a simulation."""
+    if not submission.deployed:
+        return {}
+    told = names_of_nodes(open_deployment(Path(os.environ[DEPLOYMENT])))
+    return {int(node_id): name for node_id, name in told.items()}
 
 
 def serve(
@@ -108,7 +122,11 @@ def serve(
             make_server_app(server, student)(grid, context)
         finally:
             if last:
-                extra = {"nodes": nodes, "refused": fleet.refused}
+                names = node_names(submission)
+                refused = [
+                    {"node": names.get(node, str(node)), "reason": why} for node, why in fleet.refused.items()
+                ]
+                extra = {"nodes": nodes, "refused": refused}
                 finish(
                     run_dir, experiment, prepared, teacher_row, last[0], submission.overrides, told, **extra
                 )
