@@ -80,7 +80,7 @@ def give_videos(experiment: Experiment, folder: Path) -> None:
         names = {clip.path.relative_to(root).as_posix() for clip in clips}
         entries = [e for e in json.loads((root / METADATA_NAME).read_text()) if e["file"] in names]
         own = folder / f"node-{client}"
-        (own / "train").mkdir(parents=True)
+        (own / "train").mkdir(parents=True, exist_ok=True)
         for name in names:
             shutil.copy(root / name, own / name)
         (own / METADATA_NAME).write_text(json.dumps(entries))

@@ -15,7 +15,7 @@ from sim.deploy.submission import DEPLOYMENT
 from sim.provenance import ROOT
 
 CONNECTION = "here"
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 def program(name: str) -> str:

@@ -16,7 +16,7 @@ from sim.deploy.certificates import check_certificate, check_key
 from sim.deploy.folder import Deployment, NodeFolder
 from sim.provenance import ROOT
 
-START_S = 90
+START_S = 180
 END_S = 15
 Tell = Callable[[str], None]
 
