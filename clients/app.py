@@ -1,21 +1,30 @@
-"""The Flower ClientApp: translation between messages and `clients.round`, nothing else."""
+"""The Flower ClientApps: translation between messages and `clients.round` or `clients.device`, nothing else.
 
-from collections.abc import Mapping
+`make_client_app` makes the one that serves the partitions of a simulation in our own processes. `app` is what
+Flower's SuperNodes and its simulation load: it knows its node's configuration and the run's, and no more.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from flwr.app import Context, Message
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from clients.round import EdgeClient, run_round
+from clients.device import Device, edge_client, enrol, open_device, receive_teacher, threads_of
+from clients.round import EdgeClient, StageError, run_round
 from fl.data.shards import open_shard, take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, open_outputs
+from fl.errors import FedpinError
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings
-from fl.wire import read_task, report_records
+from fl.settings.building import from_json
+from fl.task import Enrolment
+from fl.wire import enrolment_records, read_digests, read_task, read_teacher, report_records
 
 RESIDENT = 2
 """Networks that stay in memory: a round has at most two widths of student."""
@@ -58,19 +67,11 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
     store = open_shard(setup.shard)
     teachers = open_teachers(setup)
     resident: dict[str, nn.Module] = {}
-    app = ClientApp()
+    client_app = ClientApp()
 
-    @app.train()
+    @client_app.train()
     def train(message: Message, context: Context) -> Message:
         client_id = int(context.node_config["partition-id"])
-        task = read_task(message.content)
-        key = task.architecture.sha256
-        network = resident.pop(key, None)
-        if network is None:
-            network = task.architecture.build().to(memory_format=torch.channels_last)
-        resident[key] = network  # last in the order of use
-        if len(resident) > RESIDENT:
-            del resident[next(iter(resident))]
         client = EdgeClient(
             client_id=client_id,
             view=take(store, setup.rows[client_id], lacks=setup.lacks[client_id]),
@@ -81,10 +82,28 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             seed=setup.seed,
             cache_dir=setup.cache_dir,
         )
-        report = run_round(task, client, network)
-        return Message(report_records(report), reply_to=message)
+        return train_reply(message, client, resident)
 
-    return app
+    return client_app
+
+
+def train_reply(message: Message, client: EdgeClient, resident: dict[str, nn.Module]) -> Message:
+    """A client's round, asked for and answered by message.
+
+    Args:
+        message: with a task.
+        client: who does it.
+        resident: networks by architecture, least recently used first; kept up to date.
+    """
+    task = read_task(message.content)
+    key = task.architecture.sha256
+    network = resident.pop(key, None)
+    if network is None:
+        network = task.architecture.build().to(memory_format=torch.channels_last)
+    resident[key] = network  # last in the order of use
+    if len(resident) > RESIDENT:
+        del resident[next(iter(resident))]
+    return Message(report_records(run_round(task, client, network)), reply_to=message)
 
 
 def open_teachers(setup: ClientSetup) -> dict[str, TeacherAnswers]:
@@ -92,3 +111,69 @@ def open_teachers(setup: ClientSetup) -> dict[str, TeacherAnswers]:
     if setup.augment.teacher_view == "live":
         return dict.fromkeys(setup.lacks, live_teacher(setup.teacher, setup.precision))
     return {lacks: open_outputs(setup.outputs[lacks]) for lacks in set(setup.lacks)}
+
+
+app = ClientApp()
+"""What `[tool.flwr.app]` of pyproject.toml names."""
+
+CLIENT_ERROR = 1
+log = logging.getLogger(__name__)
+_resident: dict[str, nn.Module] = {}
+
+
+@app.query("enrol")
+def answer_enrol(message: Message, context: Context) -> Message:
+    """Who the node is, and whether it holds the teacher."""
+
+    def work(device: Device, teacher: str) -> Message:
+        return _enrolled(message, enrol(device, teacher))
+
+    return _answer(message, context, work)
+
+
+@app.query("teacher")
+def answer_teacher(message: Message, context: Context) -> Message:
+    """Keep the teacher that the message brings."""
+
+    def work(device: Device, teacher: str) -> Message:
+        return _enrolled(message, receive_teacher(device, teacher, *read_teacher(message.content)))
+
+    return _answer(message, context, work)
+
+
+@app.train()
+def answer_train(message: Message, context: Context) -> Message:
+    """A round."""
+
+    def work(device: Device, teacher: str) -> Message:
+        return train_reply(message, edge_client(device, teacher), _resident)
+
+    return _answer(message, context, work)
+
+
+def _enrolled(message: Message, enrolment: Enrolment) -> Message:
+    return Message(enrolment_records(enrolment), reply_to=message)
+
+
+def _answer(message: Message, context: Context, work: Callable[[Device, str], Message]) -> Message:
+    """Open the node's device and do the work; a failure is logged here and told without paths."""
+    try:
+        experiment = from_json(str(context.run_config["experiment"]))
+        torch.set_num_threads(threads_of(context.node_config))
+        teacher, store = read_digests(message.content)
+        return work(open_device(context.node_config, experiment, store), teacher)
+    except Exception as error:
+        log.exception("the work of a %s message failed", message.metadata.message_type)
+        return Message(Error(CLIENT_ERROR, reason_without_places(error, context)), reply_to=message)
+
+
+def reason_without_places(error: Exception, context: Context) -> str:
+    """What is told of a failure: one line, "stage: reason", with the node's folders by their keys."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, StageError):
+        text = f"open: {text}" if isinstance(error, FedpinError) else f"open: {type(error).__name__}: {text}"
+    for key in ("data-root", "cache-dir"):
+        place = str(context.node_config.get(key, ""))
+        if place:
+            text = text.replace(place, key)
+    return text.replace(str(Path.home()), "~")

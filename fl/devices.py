@@ -1,6 +1,6 @@
 """Simulated devices: how long a round would take on them. Simulated, never measured."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -41,9 +41,11 @@ def profile_of(client_id: int) -> DeviceProfile:
     return PROFILES[names[client_id % len(names)]]
 
 
-def clients_with(devices: Collection[str], num_clients: int) -> frozenset[int]:
-    """Ids of the clients whose device is one of those named."""
-    return frozenset(client for client in range(num_clients) if profile_of(client).name in devices)
+def clients_with(
+    devices: Collection[str], num_clients: int, device_of: Callable[[int], DeviceProfile] = profile_of
+) -> frozenset[int]:
+    """Ids of the clients whose device is one of those named; ``device_of`` tells a client's."""
+    return frozenset(client for client in range(num_clients) if device_of(client).name in devices)
 
 
 def round_seconds(

@@ -44,6 +44,11 @@ def load_flat(network: nn.Module, flat: np.ndarray) -> None:
     torch._foreach_copy_(tensors, [s.view_as(t) for s, t in zip(source, tensors, strict=True)])
 
 
+def teacher_digest(architecture_sha256: str, flat: np.ndarray) -> str:
+    """SHA-256 of a network itself, architecture and weights, wherever it came from."""
+    return hashlib.sha256(f"{architecture_sha256} {weights_sha256(flat)}".encode()).hexdigest()
+
+
 def weights_sha256(flat: np.ndarray) -> str:
     """SHA-256 of a flat state's bytes, little-endian float32."""
     return hashlib.sha256(np.ascontiguousarray(flat, dtype="<f4").tobytes()).hexdigest()

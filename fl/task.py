@@ -62,3 +62,20 @@ class ClientReport:
 
 LOSS_KEYS = ("loss", "loss_hard", "loss_soft", "loss_attention", "loss_proximal")
 """The loss terms of a report, in the order of `rounds.jsonl`."""
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What a node says of itself before the first round.
+
+    Attributes:
+        client_id: its number in the run.
+        num_examples: clips in its shard.
+        device: name of its device's profile.
+        teacher: digest of the run's teacher if it holds it, else empty.
+    """
+
+    client_id: int
+    num_examples: int
+    device: str
+    teacher: str

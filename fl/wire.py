@@ -8,7 +8,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from fl.errors import ReplyError
-from fl.task import LOSS_KEYS, ClientReport, RoundTask
+from fl.task import LOSS_KEYS, ClientReport, Enrolment, RoundTask
 from models.architecture import Architecture
 
 STYPE = "fedpin.raw"
@@ -56,9 +56,21 @@ def task_records(task: RoundTask) -> tuple[ArrayRecord, ConfigRecord]:
     return array_record(state=task.state), config
 
 
-def client_record(step_share: float) -> ConfigRecord:
-    """The record that differs from client to client."""
-    return ConfigRecord({"step-share": step_share})
+def client_record(step_share: float, teacher: str = "", store: str = "") -> ConfigRecord:
+    """The record that differs from client to client.
+
+    Args:
+        step_share: see `RoundTask`.
+        teacher: digest of the run's teacher; only for clients that were sent it.
+        store: digest of the store that simulated clients share; see `clients.device.open_device`.
+    """
+    return ConfigRecord({"step-share": step_share, "teacher": teacher, "store": store})
+
+
+def read_digests(content: RecordDict) -> tuple[str, str]:
+    """Digests of the teacher and of the simulated clients' store: what `client_record` was told."""
+    record = content.config_records["client"]
+    return str(record["teacher"]), str(record["store"])
 
 
 def read_task(content: RecordDict) -> RoundTask:
@@ -74,6 +86,41 @@ def read_task(content: RecordDict) -> RoundTask:
         measure_importance=bool(config["measure-importance"]),
         quantize=bool(config["quantize"]),
     )
+
+
+def teacher_records(architecture: Architecture, state: np.ndarray, client: ConfigRecord) -> RecordDict:
+    """A whole teacher as the content of a message; ``client`` is a `client_record` with its digest."""
+    config = ConfigRecord({"architecture": architecture.to_json()})
+    return RecordDict({"arrays": array_record(state=state), "config": config, "client": client})
+
+
+def read_teacher(content: RecordDict) -> tuple[str, np.ndarray]:
+    """Canonical JSON of the architecture, and the flat state, of a message with a teacher."""
+    state = read_array(content.array_records["arrays"], "state")
+    return str(content.config_records["config"]["architecture"]), state
+
+
+def enrolment_records(enrolment: Enrolment) -> RecordDict:
+    """An enrolment as the content of a reply."""
+    metrics = MetricRecord({"client-id": enrolment.client_id, "num-examples": enrolment.num_examples})
+    config = ConfigRecord({"device": enrolment.device, "teacher": enrolment.teacher})
+    return RecordDict({"metrics": metrics, "config": config})
+
+
+def read_enrolment(content: RecordDict) -> Enrolment:
+    """The enrolment in a reply, with its types checked and nothing else.
+
+    Raises:
+        ReplyError: a record or a key is missing or of the wrong type.
+    """
+    try:
+        metrics, config = content.metric_records["metrics"], content.config_records["config"]
+        device, teacher = config["device"], config["teacher"]
+    except KeyError as error:
+        raise ReplyError(f"the reply lacks {error}") from error
+    if not isinstance(device, str) or not isinstance(teacher, str):
+        raise ReplyError(f"device and teacher must be text, got {device!r} and {teacher!r}")
+    return Enrolment(_whole(metrics, "client-id"), _whole(metrics, "num-examples"), device, teacher)
 
 
 def report_records(report: ClientReport) -> RecordDict:

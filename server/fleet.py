@@ -3,7 +3,7 @@
 Diao et al. 2021, HeteroFL: see `fl.compress.nesting`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from fl.compress.importance import FloatVector, magnitude_importance, prunable_g
 from fl.compress.nesting import NestedWidth, nest
 from fl.compress.prune import PruningPlan
 from fl.compress.units import ChannelGroup
-from fl.devices import clients_with
+from fl.devices import DeviceProfile, clients_with, profile_of
 from fl.errors import RequestError
 from fl.settings import CompressSettings, Experiment, FleetSettings
 from fl.task import RoundTask
@@ -66,7 +66,11 @@ class WeakPart:
 
 
 def first_width(
-    experiment: Experiment, architecture: Architecture, network: nn.Module, num_clients: int
+    experiment: Experiment,
+    architecture: Architecture,
+    network: nn.Module,
+    num_clients: int,
+    device_of: Callable[[int], DeviceProfile] = profile_of,
 ) -> WeakWidth | None:
     """The narrow student before round 1, chosen by the server from the weights; None for a uniform fleet.
 
@@ -86,7 +90,7 @@ def first_width(
             f"got {fleet.weak_ratio}; raise it, or lower compress.round_to"
         )
     nested = nest(architecture, network, plan, image_size)
-    clients = clients_with(fleet.weak_devices, num_clients)
+    clients = clients_with(fleet.weak_devices, num_clients, device_of)
     return WeakWidth(clients, plan, nested, share_of(groups, plan), 0, "server")
 
 

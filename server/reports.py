@@ -1,14 +1,17 @@
 """What the clients' reports tell of a round beside their weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fl.devices import profile_of, round_seconds
+from fl.devices import DeviceProfile, profile_of, round_seconds
 from fl.task import ClientReport
 
 
 def simulate_devices(
-    reports: Sequence[ClientReport], macs: Mapping[int, int], batch_size: int
+    reports: Sequence[ClientReport],
+    macs: Mapping[int, int],
+    batch_size: int,
+    device_of: Callable[[int], DeviceProfile] = profile_of,
 ) -> dict[str, Any]:
     """Simulated time of the round: each device class's slowest client, and the slowest of all.
 
@@ -16,10 +19,11 @@ def simulate_devices(
         reports: of the round, at least one.
         macs: client id -> multiply-accumulates of one clip through the student that it trained.
         batch_size: clips in a step.
+        device_of: client id -> its device.
     """
     by_device: dict[str, float] = {}
     for report in reports:
-        device = profile_of(report.client_id)
+        device = device_of(report.client_id)
         size = 4 * report.state.size
         seconds = round_seconds(
             device,

@@ -89,7 +89,9 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
     experiment = server.experiment
     if not student.rounds_done:
         num_clients = len(server.strategy.declared_examples)
-        student.weak = first_width(experiment, student.architecture, student.network, num_clients)
+        student.weak = first_width(
+            experiment, student.architecture, student.network, num_clients, server.strategy.device_of
+        )
     for round_index in range(student.rounds_done + 1, experiment.strategy.num_rounds + 1):
         record, evaluation = run_round(server, student, grid, round_index)
         save_checkpoint(
@@ -267,7 +269,7 @@ def simulate(server: Server, task: RoundTask) -> Record:
     if weak:
         weak_macs = macs_of(weak.task.architecture, server.examiner)
         macs.update(dict.fromkeys(weak.clients, weak_macs))
-    return simulate_devices(strategy.reports, macs, strategy.batch_size)
+    return simulate_devices(strategy.reports, macs, strategy.batch_size, strategy.device_of)
 
 
 def _clients_part(ledger: Ledger) -> Record:

@@ -12,11 +12,13 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedProx
 
+from fl.devices import PROFILES, DeviceProfile, profile_of
 from fl.errors import ReplyError, RunError
 from fl.seeds import generator
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import LOSS_KEYS, ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
+from server.enrolment import EnrolledFleet
 from server.fleet import WeakPart
 from server.gate import Expectation, check_report
 
@@ -58,7 +60,15 @@ class DeterministicFedProx(FedProx):
 
     Set ``expected`` before each round, and ``weak`` where some clients train a narrower student. After
     `aggregate_train`, ``ledger`` and ``reports`` tell of the round. Node ids in rising order stand for
-    partition ids 0, 1, ...
+    partition ids 0, 1, ... unless ``fleet`` says whose node is whose: then a client whose node is not
+    connected is missing in that round.
+
+    Args:
+        settings: sampling, stragglers, drop-outs.
+        seed: the run's.
+        distill: batch size and proximal term.
+        declared_examples: clips of each client, by its number: 0, 1, ...
+        fleet: nodes that enrolled; None where all clients are in processes of our own.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class DeterministicFedProx(FedProx):
         seed: int,
         distill: DistillSettings,
         declared_examples: Mapping[int, int],
+        fleet: EnrolledFleet | None = None,
     ) -> None:
         super().__init__(
             fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=distill.proximal_mu
@@ -75,6 +86,7 @@ class DeterministicFedProx(FedProx):
         self.batch_size = distill.batch_size
         self.seed = seed
         self.declared_examples = declared_examples
+        self.fleet = fleet
         self.expected: Expectation | None = None
         self.weak: WeakPart | None = None
         self.ledger = Ledger()
@@ -86,18 +98,21 @@ class DeterministicFedProx(FedProx):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """One message for each sampled client that does not drop out."""
-        nodes = sorted(grid.get_node_ids())
-        if len(nodes) != len(self.declared_examples):
-            raise RunError(
-                f"{len(nodes)} of {len(self.declared_examples)} clients are connected; start the others first"
-            )
-        sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, len(nodes))
-        self.ledger = Ledger(sampled=sampled, missing=dropped, stragglers=stragglers)
-        self._client_of = {nodes[client]: client for client in sampled if client not in dropped}
+        num_clients = len(self.declared_examples)
+        nodes = self.connected(grid)
+        sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, num_clients)
+        missing = [client for client in sampled if client in dropped or client not in nodes]
+        stragglers = [client for client in stragglers if client not in missing]
+        self.ledger = Ledger(sampled=sampled, missing=missing, stragglers=stragglers)
+        self._client_of = {nodes[client]: client for client in sampled if client not in missing}
         self._sent = read_array(arrays, "state")
         full = (arrays, config)
         narrow = task_records(self.weak.task) if self.weak else full
-        shares = {True: client_record(self.settings.straggler_steps), False: client_record(1.0)}
+        told = (self.fleet.teacher, self.fleet.store) if self.fleet else ("", "")
+        shares = {
+            True: client_record(self.settings.straggler_steps, *told),
+            False: client_record(1.0, *told),
+        }
         messages = []
         for node, client in self._client_of.items():
             state, asked = narrow if self.is_weak(client) else full
@@ -128,6 +143,26 @@ class DeterministicFedProx(FedProx):
             raise RunError(_nobody(server_round, self.ledger))
         state = mean_of_holders(self._sent, self.reports, self.weak)
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
+
+    def connected(self, grid: Grid) -> Mapping[int, int]:
+        """Client -> node of all that could be asked now.
+
+        Raises:
+            RunError: without a fleet, not every client is there.
+        """
+        there = set(grid.get_node_ids())
+        if self.fleet is not None:
+            return {client: node for client, node in self.fleet.nodes.items() if node in there}
+        if len(there) != len(self.declared_examples):
+            raise RunError(
+                f"{len(there)} of {len(self.declared_examples)} clients are connected; start the others first"
+            )
+        return dict(enumerate(sorted(there)))
+
+    def device_of(self, client: int) -> DeviceProfile:
+        """The device of a client: what its node says, else by turns."""
+        told = self.fleet.devices.get(client) if self.fleet else None
+        return PROFILES[told] if told else profile_of(client)
 
     def is_weak(self, client: int) -> bool:
         """Whether a client trains the narrow student this round."""

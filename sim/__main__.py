@@ -92,6 +92,12 @@ def _metrics(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _deploy(argv: Sequence[str]) -> int:
+    from sim.commands.deploy import main
+
+    return main(argv)
+
+
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "run": Command("a federated run: distil, prune, quantise, measure (Hydra syntax)", _run),
@@ -102,6 +108,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "audit": Command("does a run's student hold what it should? exit code 1 if not", _audit),
         "report": Command("finished runs on one page of HTML, and their differences", _report),
         "reproduce": Command("a published table beside the same numbers measured here", _reproduce),
+        "deploy": Command("real devices: a server and its nodes, over TLS (Flower's SuperLink)", _deploy),
         "metrics": Command(
             "all detection metrics of a table, or of a run by frame, clip and video", _metrics
         ),

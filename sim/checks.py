@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from fl.data.cache import cache_root
 from fl.devices import PROFILES, clients_with, profile_of
 from fl.errors import RequestError
 from fl.settings import (
@@ -51,9 +52,8 @@ def check_consistency(experiment: Experiment) -> None:
 
 
 def cache_dir(experiment: Experiment) -> Path:
-    """The cache of corpora, shards and teachers: the setting, else $FEDPIN_CACHE, else ~/.cache/fedpin."""
-    given = experiment.cache_dir or os.environ.get("FEDPIN_CACHE", "")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "fedpin"
+    """The cache of this run, see `fl.data.cache.cache_root`."""
+    return cache_root(experiment.cache_dir)
 
 
 def _check_name(name: str) -> None:

@@ -6,11 +6,10 @@ wrong type is refused wherever it is written. Nothing heavy is imported here.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from datetime import datetime
 from importlib import resources
-from typing import Any, TypeVar, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
@@ -24,14 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fl.errors import RequestError
 from fl.settings import Experiment
+from fl.settings.building import UnknownSettingError, build_section
 from sim.checks import check_consistency
-from sim.schema import KIND_NAMES, check_limits, is_section, mutable, sections, settings, shown, suggest
+from sim.schema import KIND_NAMES, check_limits, mutable, sections, settings, shown, suggest
 
 CONFIG_MODULE = "sim_configs"
 CONFIG_NAME = "config"
 HYDRA_VERSION_BASE = "1.3"
-
-T = TypeVar("T")
 
 
 def register() -> None:
@@ -104,7 +102,10 @@ def build(cfg: DictConfig) -> Experiment:
         raise explain(error, ()) from error
     if not isinstance(values, dict):
         raise RequestError(f"the configuration must be a mapping, got {type(values).__name__}")
-    return _frozen(Experiment, {str(key): value for key, value in values.items()}, "")
+    try:
+        return build_section(Experiment, {str(key): value for key, value in values.items()})
+    except UnknownSettingError as error:
+        raise _unknown(error.key, [setting.key for setting in settings()]) from error
 
 
 def validate(experiment: Experiment) -> None:
@@ -123,20 +124,6 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     with read_write(ours), open_dict(ours):
         ours.pop("hydra", None)
     return ours
-
-
-def _frozen(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    hints = get_type_hints(kind)
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        key = prefix + name
-        if name not in hints:
-            raise _unknown(key, [setting.key for setting in settings()])
-        if is_section(hints[name]):
-            made[name] = _frozen(hints[name], value, key + ".")
-        else:
-            made[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**made)
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> RequestError:

@@ -22,27 +22,36 @@ from sim.progress import Progress
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What the rounds start from.
+class ServerPart:
+    """What a server starts from.
 
     Attributes:
-        stores: split -> its clips on disk.
+        stores: split -> its clips on disk; a server of real devices has none of "clients".
         teacher: trained and frozen.
         outputs: split -> the teacher's outputs, for "test" and, unless it is asked live, for "public"
             and "clients".
-        rows: the rows of the clients' store that each client owns.
-        lacks: what each client's device cannot record: "audio", "video" or "".
-        skew: how uneven the clients are.
         student: the dense student's architecture.
     """
 
     stores: dict[str, Shard]
     teacher: Teacher
     outputs: dict[str, TeacherOutputs]
+    student: Architecture
+
+
+@dataclass(frozen=True)
+class Prepared(ServerPart):
+    """What the rounds of a simulation start from.
+
+    Attributes:
+        rows: the rows of the clients' store that each client owns.
+        lacks: what each client's device cannot record: "audio", "video" or "".
+        skew: how uneven the clients are.
+    """
+
     rows: tuple[np.ndarray, ...]
     lacks: tuple[str, ...]
     skew: PartitionSkew
-    student: Architecture
 
 
 def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prepared:
@@ -51,18 +60,41 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
     Raises:
         FedpinError: with the cause; nothing half-built is left in the cache.
     """
-    clips = read_clips(experiment, cache_dir, progress)
-    stores: dict[str, Shard] = {
-        split: build_store(split, clips, experiment, cache_dir, progress) for split in SPLITS
-    }
-    student = architecture_of(experiment.system.student, experiment)
-    check_reachable(experiment.compress, student, inputs_like(take(stores["test"])), cache_dir)
+    stores, student = prepare_stores(experiment, cache_dir, progress, SPLITS)
     partition = partition_clips(stores["clients"].clips, experiment.partition, experiment.seed)
     check_something_is_left(stores["clients"], partition.lacks)
     skew = partition_skew(stores["clients"].clips, partition)
     for text in describe_partition(experiment.partition.scheme, skew):
         progress.line(text)
 
+    teacher = prepare_teacher(experiment, stores, cache_dir, progress)
+    outputs = cache_outputs(teacher, stores, partition.lacks, experiment, progress)
+    return Prepared(stores, teacher, outputs, student, partition.rows, partition.lacks, skew)
+
+
+def prepare_server(experiment: Experiment, cache_dir: Path, progress: Progress) -> ServerPart:
+    """`prepare` for a server whose clients have their own clips: it does not touch the split "clients"."""
+    splits = [split for split in SPLITS if split != "clients"]
+    stores, student = prepare_stores(experiment, cache_dir, progress, splits)
+    teacher = prepare_teacher(experiment, stores, cache_dir, progress)
+    return ServerPart(stores, teacher, cache_outputs(teacher, stores, (), experiment, progress), student)
+
+
+def prepare_stores(
+    experiment: Experiment, cache_dir: Path, progress: Progress, splits: Sequence[str]
+) -> tuple[dict[str, Shard], Architecture]:
+    """A store for each of these splits, and the dense student, which can be pruned as asked."""
+    clips = read_clips(experiment, cache_dir, progress)
+    stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in splits}
+    student = architecture_of(experiment.system.student, experiment)
+    check_reachable(experiment.compress, student, inputs_like(take(stores["test"])), cache_dir)
+    return stores, student
+
+
+def prepare_teacher(
+    experiment: Experiment, stores: Mapping[str, Shard], cache_dir: Path, progress: Progress
+) -> Teacher:
+    """The teacher, trained on public clips or found in the cache."""
     with progress.stage("Teacher", total=experiment.teacher.max_epochs) as advance:
         teacher = obtain_teacher(
             architecture_of(experiment.system.teacher, experiment),
@@ -75,8 +107,7 @@ def prepare(experiment: Experiment, cache_dir: Path, progress: Progress) -> Prep
             pretrained=experiment.system.teacher_backbone or experiment.system.pretrained,
         )
     progress.line(f"Teacher {teacher.digest[:8]}: validation AUC {teacher.validation_auc:.3f}")
-    outputs = cache_outputs(teacher, stores, partition.lacks, experiment, progress)
-    return Prepared(stores, teacher, outputs, partition.rows, partition.lacks, skew, student)
+    return teacher
 
 
 def architecture_of(name: str, experiment: Experiment) -> Architecture:
@@ -119,12 +150,16 @@ def cache_outputs(
     """
     wanted = [("test", "")]
     if experiment.augment.teacher_view == "cached":
-        wanted += [("public", ""), *(("clients", lack) for lack in sorted({"", *lacks}))]
+        wanted += [("public", "")]
+    if "clients" in stores and experiment.augment.teacher_view == "cached":
+        wanted += [("clients", lack) for lack in sorted({"", *lacks})]
     outputs = {}
     for split, lack in wanted:
         title = f"Teacher outputs, {split}" + (f" without {lack}" if lack else "")
         with progress.stage(title, total=len(stores[split])) as advance:
-            answers = teacher_outputs(teacher, stores[split], experiment.teacher.precision, advance, lack)
+            answers = teacher_outputs(
+                teacher.folder, stores[split], experiment.teacher.precision, advance, lack
+            )
         if not lack:
             outputs[split] = answers
     return outputs

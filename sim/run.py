@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from sim import checks
 from sim.branch import read_origin
 from sim.clip_ids import clip_ids
 from sim.grids.messages import RUN_ID, SERVER_NODE_ID, LocalGrid
-from sim.prepare import Prepared, prepare
+from sim.prepare import Prepared, ServerPart, prepare
 from sim.progress import Progress
 from sim.provenance import file_digests, versions
 from sim.record import Prediction, append_round, read_rounds, summarise, write_predictions, write_summary
@@ -104,7 +105,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     return run_dir
 
 
-def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:
+def make_examiner(prepared: ServerPart, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:
     """Evaluation on the test split, with the teacher's graph and public calibration clips."""
     public, num_clips = take(prepared.stores["public"]), experiment.compress.calibration_clips
     return Examiner(
@@ -121,7 +122,7 @@ def make_examiner(prepared: Prepared, experiment: Experiment, run_dir: Path, cac
     )
 
 
-def export_teacher(prepared: Prepared, cache_dir: Path) -> Path:
+def export_teacher(prepared: ServerPart, cache_dir: Path) -> Path:
     """The teacher's float graph, beside its weights in the cache."""
     path = prepared.teacher.folder / "teacher.onnx"
     if not path.exists():
@@ -132,7 +133,7 @@ def export_teacher(prepared: Prepared, cache_dir: Path) -> Path:
     return path
 
 
-def describe_teacher(prepared: Prepared, teacher_onnx: Path) -> Record:
+def describe_teacher(prepared: ServerPart, teacher_onnx: Path) -> Record:
     """The teacher's own row of the summary: sizes (of the ONNX file), and metrics on the test split."""
     test = take(prepared.stores["test"])
     network = prepared.teacher.load()
@@ -185,34 +186,39 @@ def open_grid(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> It
         yield grid
 
 
-def caveats(prepared: Prepared) -> list[str]:
+def caveats(prepared: ServerPart) -> list[str]:
     """What must be said beside every figure of this run."""
-    training = (*prepared.stores["public"].clips, *prepared.stores["clients"].clips)
+    splits = [split for split in ("public", "clients") if split in prepared.stores]
+    training = [clip for split in splits for clip in prepared.stores[split].clips]
     return leak_caveats(training, prepared.stores["test"].clips)
 
 
 def finish(
     run_dir: Path,
     experiment: Experiment,
-    prepared: Prepared,
+    prepared: ServerPart,
     teacher_row: Record,
     scores: Scores,
     overrides: Sequence[str],
     told: Sequence[str],
+    **extra: Any,
 ) -> None:
-    """Write the summary and the predictions of the last recorded round."""
+    """Write the summary, with ``extra`` keys, and the predictions of the last recorded round."""
     origin = read_origin(run_dir)
     summary = summarise(
         run_dir,
         teacher_row,
         asdict(experiment),
         overrides=list(overrides),
-        partition={**asdict(experiment.partition), **prepared.skew},
+        partition={**asdict(experiment.partition), **prepared.skew}
+        if isinstance(prepared, Prepared)
+        else None,
         caveats=list(told),
         sha256=file_digests(sorted(run_dir.glob("student*.onnx"))),
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},
         **({} if origin is None else {"branched_from": asdict(origin)}),
+        **extra,
     )
     for key in ("latency_ms_p50", "latency_ms_p95"):
         teacher_row[key] = summary["teacher"][key] = summary["last_round"]["onnx"][f"teacher_{key}"]

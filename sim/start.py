@@ -16,7 +16,7 @@ from server.checkpoint import Checkpoint, newest_checkpoint
 from server.fleet import restored_width
 from server.rounds import GlobalStudent
 from sim.branch import read_origin
-from sim.prepare import Prepared
+from sim.prepare import Prepared, ServerPart
 from sim.progress import Progress
 from sim.record import append_round, keep_rounds, read_rounds
 
@@ -76,7 +76,7 @@ def resume(
     return Resumed(student_of(found, experiment, len(prepared.rows)), Scores(**found.scores))
 
 
-def inputs_of(prepared: Prepared) -> dict[str, str]:
+def inputs_of(prepared: ServerPart) -> dict[str, str]:
     """Digests of what a run learns from: "teacher", and each split of the corpus."""
     stores = {f"clips, {split}": store.digest for split, store in prepared.stores.items()}
     return {"teacher": prepared.teacher.digest, **stores}
@@ -107,7 +107,7 @@ def student_of(found: Checkpoint, experiment: Experiment, num_clients: int) -> G
 
 
 def make_student(
-    prepared: Prepared, experiment: Experiment, cache_dir: Path, progress: Progress
+    prepared: ServerPart, experiment: Experiment, cache_dir: Path, progress: Progress
 ) -> GlobalStudent:
     """The dense student with its first weights: drawn from the run's seed, then distilled on public clips."""
     pretrained = experiment.system.student_backbone or experiment.system.pretrained
@@ -131,7 +131,7 @@ def make_student(
     return GlobalStudent(prepared.student, network)
 
 
-def public_teacher(prepared: Prepared, experiment: Experiment) -> TeacherAnswers:
+def public_teacher(prepared: ServerPart, experiment: Experiment) -> TeacherAnswers:
     """The teacher's answers to the public clips, cached or live as the settings ask."""
     if experiment.augment.teacher_view == "live":
         return live_teacher(prepared.teacher.folder, experiment.teacher.precision)

@@ -108,7 +108,7 @@ def test_live_and_cached_agree_on_clips_as_they_are(teacher: Teacher) -> None:
 @pytest.mark.parametrize("lacks", ["", "audio", "video"])
 def test_outputs_for_clients_that_lack_a_modality_are_cached_apart(teacher: Teacher, lacks: str) -> None:
     store, done = shard(CLIPS), []
-    outputs = teacher_outputs(teacher, store, "float32", done.append, lacks)
+    outputs = teacher_outputs(teacher.folder, store, "float32", done.append, lacks)
     assert sum(done) == len(store)
     folder = outputs_folder(teacher.folder, store, lacks)
     assert folder.name == {"": "d", "audio": "d-no-audio", "video": "d-no-video"}[lacks]
@@ -117,7 +117,9 @@ def test_outputs_for_clients_that_lack_a_modality_are_cached_apart(teacher: Teac
     np.testing.assert_allclose(outputs.logits, expected, atol=1e-5)
     whole, _ = predict(teacher.load(), take(store))
     assert np.allclose(outputs.logits, whole, atol=1e-5) == (lacks == "")
-    teacher_outputs(teacher, store, "float32", lambda n: pytest.fail("must come from the cache"), lacks)
+    teacher_outputs(
+        teacher.folder, store, "float32", lambda n: pytest.fail("must come from the cache"), lacks
+    )
     assert np.array_equal(open_outputs(folder).logits, outputs.logits)
 
 

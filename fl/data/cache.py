@@ -10,6 +10,12 @@ from pathlib import Path
 from fl.errors import RequestError
 
 
+def cache_root(given: str) -> Path:
+    """The cache of corpora, shards, teachers: the folder given, else $FEDPIN_CACHE, else ~/.cache/fedpin."""
+    chosen = given or os.environ.get("FEDPIN_CACHE", "")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "fedpin"
+
+
 @contextmanager
 def writing_to(cache_dir: Path) -> Iterator[None]:
     """Turn what the file system holds against writing into a RequestError that names ``cache_dir``."""

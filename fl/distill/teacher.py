@@ -146,23 +146,23 @@ def _make(
 
 
 def teacher_outputs(
-    teacher: Teacher, shard: Shard, precision: str, advance: Callable[[int], None], lacks: str = ""
+    teacher: Path, shard: Shard, precision: str, advance: Callable[[int], None], lacks: str = ""
 ) -> TeacherOutputs:
     """The teacher's logits and maps of a store: computed once, then memory-mapped.
 
     Args:
-        teacher: loaded only where the outputs are not cached yet.
+        teacher: its folder; it is loaded only where the outputs are not cached yet.
         shard: the store.
         precision: "auto", "float32" or "bfloat16".
         advance: called with the number of clips done.
         lacks: "audio" or "video" is hidden from the teacher, as from clients that cannot record it.
     """
-    folder = outputs_folder(teacher.folder, shard, lacks)
+    folder = outputs_folder(teacher, shard, lacks)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             with atomic_folder(folder) as building:
-                network = teacher.load().to(memory_format=torch.channels_last)
+                network = load_teacher(teacher).to(memory_format=torch.channels_last)
                 logits, maps = predict(
                     network, take(shard, lacks=lacks), precision=resolve_precision(precision), advance=advance
                 )
