@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sim.record import ROUNDS_FILE, SUMMARY_FILE, read_rounds, replace_text
 from sim.report.table import rows_of_run, to_markdown
+from sim.studies.measuring import commit_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "docs" / "results" / "default"
@@ -43,12 +44,10 @@ def results_block(records: Path) -> str:
     rounds = read_rounds(records)
     summary = json.loads((records / SUMMARY_FILE).read_text(encoding="utf-8"))
     machine, clips = summary["hardware"], summary["clips"]
-    commit = (summary["commit"] or "unknown")[:10] + (
-        " with changes" if summary["uncommitted_changes"] else ""
-    )
     seconds = sum(record["seconds"]["wall"] for record in rounds)
     facts = (
-        f"`make run`, commit {commit}, {machine['num_usable_cores']} cores of an {machine['cpu']}, no GPU. "
+        f"`make run`, commit {commit_of(records)}, {machine['num_usable_cores']} cores "
+        f"of an {machine['cpu']}, no GPU. "
         f"{len(summary['partition']['sizes'])} clients, {len(rounds)} rounds in "
         f"{seconds:.0f} s; {clips['test']} test clips of people that no training saw. One run, "
         "one seed; latency in ONNX Runtime, one thread, one clip."

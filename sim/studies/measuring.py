@@ -26,6 +26,7 @@ OVER_FLOAT = "int8 over float"
 """As a network: how many times as fast the INT8 student is as its own float form."""
 
 CONFUSION = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+"""Columns of samples: test sets differ in size, so that a difference to a published one says nothing."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sim.studies.claiming import Verdict
+from sim.studies.measuring import CONFUSION
 from sim.studies.rows import ACCURACY_BY_CATEGORY, PublishedTable
 from sim.studies.study import CENTRAL, FEDERATED
 
@@ -41,9 +42,6 @@ DECIMALS: Mapping[str, int] = {
     "accuracy": 2,
     "training_accuracy": 2,
 }
-
-COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
-"""Columns of samples: of test sets of different size, so that a difference says nothing."""
 
 CHOSEN = ("ratio", "alpha", "beta", "soft_weight")
 """Columns that were asked for, not measured: they stand in the published line only."""
@@ -213,7 +211,7 @@ def _measured(key: str, row: Mapping[str, float], published: Mapping[str, float]
     if key in CHOSEN or key not in row:
         return ""
     told = _cell(key, row[key])
-    if key not in published or key in COUNTS:
+    if key not in published or key in CONFUSION:
         return told
     difference = row[key] - published[key]
     sign = f"{difference:+,.0f}" if key == "num_parameters" else f"{difference:+.{_digits(key)}f}"
@@ -223,7 +221,7 @@ def _measured(key: str, row: Mapping[str, float], published: Mapping[str, float]
 def _cell(key: str, value: float | None) -> str:
     if value is None:
         return ""
-    if key == "num_parameters" or key in COUNTS:
+    if key == "num_parameters" or key in CONFUSION:
         return f"{value:,.0f}"
     if key in CHOSEN:
         return f"{value:g}"
