@@ -14,13 +14,14 @@ from flwr.serverapp.strategy import FedProx
 
 from fl.devices import PROFILES, DeviceProfile, profile_of
 from fl.errors import ReplyError, RunError
-from fl.seeds import generator
 from fl.settings import DistillSettings, StrategySettings
-from fl.task import LOSS_KEYS, ClientReport
+from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
+from server.aggregation import mean_losses, mean_of_holders
 from server.enrolment import EnrolledFleet
 from server.fleet import WeakPart
 from server.gate import Expectation, check_report
+from server.sampling import sample_clients
 
 
 @dataclass(frozen=True)
@@ -191,66 +192,6 @@ class DeterministicFedProx(FedProx):
             return
         self.ledger.replied.append(client)
         self.reports.append(report)
-
-
-def sample_clients(
-    settings: StrategySettings, seed: int, round_index: int, num_clients: int
-) -> tuple[list[int], list[int], list[int]]:
-    """Who is sampled, who of them is a (simulated) straggler, and who drops out (simulated).
-
-    The same seed and round always give the same answer; at least one client is left to reply.
-    """
-    rng = generator(seed, round_index, -1, "sampling")
-    num_sampled = max(1, round(settings.fraction * num_clients))
-    sampled = sorted(rng.choice(num_clients, num_sampled, replace=False).tolist())
-    slow = rng.random(num_sampled) < settings.straggler_share
-    lost = rng.random(num_sampled) < settings.dropout_share
-    if lost.all():
-        lost[int(rng.integers(num_sampled))] = False
-    dropped = [c for c, gone in zip(sampled, lost, strict=True) if gone]
-    stragglers = [c for c, late in zip(sampled, slow, strict=True) if late and c not in dropped]
-    return sampled, stragglers, dropped
-
-
-def weighted_mean(vectors: list[np.ndarray], reports: list[ClientReport]) -> np.ndarray:
-    """Mean of flat vectors by the reports' examples, summed in float64 in the order given."""
-    total = sum(report.num_examples for report in reports)
-    mean = np.zeros(vectors[0].shape, np.float64)
-    for vector, report in zip(vectors, reports, strict=True):
-        mean += vector * (report.num_examples / total)
-    return mean.astype(np.float32)
-
-
-def mean_of_holders(sent: np.ndarray, reports: list[ClientReport], weak: WeakPart | None) -> np.ndarray:
-    """The mean of each value over the clients that hold it, by examples (Diao et al. 2021, algorithm 1).
-
-    Clients of full width hold all values, weak ones those of the narrow student. BatchNorm's running
-    statistics of a narrow student describe another network than the global one: only those of full
-    width count for them. What nobody holds stays as it was.
-
-    Args:
-        sent: (num_values,), the global state before the round.
-        reports: of the round, in the order of client ids.
-        weak: the narrow student's part of the round, if any.
-    """
-    full = [report for report in reports if weak is None or report.client_id not in weak.clients]
-    mean = weighted_mean([report.state for report in full], full) if full else sent.copy()
-    if weak is None or len(full) == len(reports):
-        return mean
-    learnt = weak.nested.learnt
-    shared = weak.nested.positions[learnt]
-    states = [
-        report.state[learnt] if report.client_id in weak.clients else report.state[shared]
-        for report in reports
-    ]
-    mean[shared] = weighted_mean(states, reports)
-    return mean
-
-
-def mean_losses(reports: list[ClientReport]) -> dict[str, float]:
-    """Mean of each loss term by examples."""
-    total = sum(report.num_examples for report in reports)
-    return {key: sum(r.losses[key] * r.num_examples for r in reports) / total for key in LOSS_KEYS}
 
 
 def _nobody(round_index: int, ledger: Ledger) -> str:

@@ -15,8 +15,8 @@ from fl.metrics.cost import example_inputs
 from fl.settings import CompressSettings
 from fl.task import LOSS_KEYS, ClientReport
 from models.architecture import Architecture
+from server.aggregation import weighted_mean
 from server.pruning import check_reachable, choose_plan, clients_vote, decide, scheduled_ratio
-from server.strategy import weighted_mean
 
 LITE = Architecture("pin_lite", {"num_frames": 2, "num_mfcc": 13})
 INPUTS = example_inputs(LITE.settings, image_size=32, audio_steps=8)

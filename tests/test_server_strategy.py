@@ -14,9 +14,11 @@ from fl.settings import DistillSettings, StrategySettings
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
 from fl.wire import read_array, read_task, report_records, task_records
 from models.architecture import Architecture
+from server.aggregation import mean_of_holders, weighted_mean
 from server.fleet import WeakPart
 from server.gate import Expectation
-from server.strategy import DeterministicFedProx, mean_of_holders, sample_clients, weighted_mean
+from server.sampling import sample_clients
+from server.strategy import DeterministicFedProx
 from sim.grids.inprocess import InProcessGrid
 
 EXAMPLES = {0: 1, 1: 2, 2: 5}

@@ -1,0 +1,23 @@
+"""Who takes part in a round: drawn from (seed, round), the same on every grid."""
+
+from fl.seeds import generator
+from fl.settings import StrategySettings
+
+
+def sample_clients(
+    settings: StrategySettings, seed: int, round_index: int, num_clients: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Who is sampled, who of them is a (simulated) straggler, and who drops out (simulated).
+
+    The same seed and round always give the same answer; at least one client is left to reply.
+    """
+    rng = generator(seed, round_index, -1, "sampling")
+    num_sampled = max(1, round(settings.fraction * num_clients))
+    sampled = sorted(rng.choice(num_clients, num_sampled, replace=False).tolist())
+    slow = rng.random(num_sampled) < settings.straggler_share
+    lost = rng.random(num_sampled) < settings.dropout_share
+    if lost.all():
+        lost[int(rng.integers(num_sampled))] = False
+    dropped = [c for c, gone in zip(sampled, lost, strict=True) if gone]
+    stragglers = [c for c, late in zip(sampled, slow, strict=True) if late and c not in dropped]
+    return sampled, stragglers, dropped
