@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import psutil
 import pytest
 from event_files import read_events
 from flwr.app import Message, MessageType, RecordDict
@@ -260,6 +261,13 @@ def first_round(tiny: Tiny, grid: InProcessGrid | RayGrid) -> tuple[Deterministi
     return strategy, weights_sha256(read_array(arrays, "state"))
 
 
+def listening_addresses() -> set[str]:
+    """Where this process and all that it started listen."""
+    me = psutil.Process()
+    sockets = [s for process in (me, *me.children(recursive=True)) for s in process.net_connections("inet")]
+    return {s.laddr.ip.removeprefix("::ffff:") for s in sockets if s.status == psutil.CONN_LISTEN}
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_worker_killed_in_mid_round_costs_nothing_but_time(tiny: Tiny) -> None:
@@ -275,6 +283,7 @@ def test_a_worker_killed_in_mid_round_costs_nothing_but_time(tiny: Tiny) -> None
         strategy, state = first_round(tiny, grid)
         killer.join()
         assert victim not in grid.worker_pids()
+        assert listening_addresses() == {"127.0.0.1"}
         assert strategy.ledger.replied == [0, 1, 2]
         assert state == expected
         again, _ = first_round(tiny, grid)

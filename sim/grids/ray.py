@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from flwr.app import Message, RecordDict
+from ray._private import ray_constants
 from ray.exceptions import RayActorError, RayError
 
 from clients.app import ClientSetup
@@ -166,11 +167,11 @@ def start_ray(address: str, num_workers: int) -> None:
         cores = usable_cores()
         if num_workers > cores:
             raise RequestError(f"grid.num_workers must be at most {cores}, the cores here, got {num_workers}")
+        _stay_on_loopback()
         ray.init(
             address="local",
             num_cpus=num_workers,
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",
             object_store_memory=256 * 2**20,
             **quiet,
         )
@@ -181,3 +182,14 @@ def start_ray(address: str, num_workers: int) -> None:
         raise RequestError(
             f"grid.address must be local or a running Ray cluster, got {address}: {error}"
         ) from error
+
+
+def _stay_on_loopback() -> None:
+    """Make Ray's own processes listen to this machine only.
+
+    ``_node_ip_address="127.0.0.1"`` does not: Ray turns it into the machine's public address and listens on
+    all. What it does for the firewalls of Windows and macOS is what is wanted here: a private constant
+    (pinned: ray 2.55) for this process, its environment variable for those that it starts.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
