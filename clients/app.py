@@ -15,12 +15,22 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from clients.device import Device, edge_client, enrol, open_device, receive_teacher, threads_of
+from clients.device import (
+    MAX_TEACHER_VALUES,
+    Device,
+    edge_client,
+    enrol,
+    open_device,
+    receive_teacher,
+    threads_of,
+)
 from clients.round import EdgeClient, StageError, run_round
 from fl.data.shards import open_shard, take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, open_outputs
 from fl.errors import FedpinError
+from fl.message_size import check_size
+from fl.reasons import without_places
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings
 from fl.settings.building import from_json
 from fl.task import Enrolment
@@ -160,20 +170,17 @@ def _answer(message: Message, context: Context, work: Callable[[Device, str], Me
     try:
         experiment = from_json(str(context.run_config["experiment"]))
         torch.set_num_threads(threads_of(context.node_config))
+        check_size(message.content, MAX_TEACHER_VALUES)
         teacher, store = read_digests(message.content)
         return work(open_device(context.node_config, experiment, store), teacher)
     except Exception as error:
         log.exception("the work of a %s message failed", message.metadata.message_type)
-        return Message(Error(CLIENT_ERROR, reason_without_places(error, context)), reply_to=message)
+        return Message(Error(CLIENT_ERROR, reason_of(error)), reply_to=message)
 
 
-def reason_without_places(error: Exception, context: Context) -> str:
-    """What is told of a failure: one line, "stage: reason", with the node's folders by their keys."""
-    text = " ".join(str(error).split()) or type(error).__name__
+def reason_of(error: Exception) -> str:
+    """What is told of a failure: "stage: reason", without the node's folders and files."""
+    text = str(error) or type(error).__name__
     if not isinstance(error, StageError):
         text = f"open: {text}" if isinstance(error, FedpinError) else f"open: {type(error).__name__}: {text}"
-    for key in ("data-root", "cache-dir"):
-        place = str(context.node_config.get(key, ""))
-        if place:
-            text = text.replace(place, key)
-    return text.replace(str(Path.home()), "~")
+    return without_places(text)

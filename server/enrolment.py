@@ -11,6 +11,8 @@ from flwr.serverapp import Grid
 
 from fl.devices import PROFILES
 from fl.errors import ReplyError, RunError
+from fl.message_size import check_size
+from fl.reasons import one_line
 from fl.state import teacher_digest
 from fl.task import Enrolment
 from fl.wire import client_record, read_enrolment, teacher_records
@@ -132,9 +134,10 @@ def _ask(
         try:
             if reply.has_error():
                 raise ReplyError(reply.error.reason or "no reason was given")
+            check_size(reply.content, 0)
             answers[node] = read_enrolment(reply.content)
         except ReplyError as error:
-            fleet.refused[node] = str(error)
+            fleet.refused[node] = one_line(str(error))
     fleet.refused.update(dict.fromkeys(sorted(silent), f"no answer in {timeout_s:g} s"))
     return answers
 

@@ -14,6 +14,8 @@ from flwr.serverapp.strategy import FedProx
 
 from fl.devices import PROFILES, DeviceProfile, profile_of
 from fl.errors import ReplyError, RunError
+from fl.message_size import check_size
+from fl.reasons import one_line
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
@@ -177,7 +179,7 @@ class DeterministicFedProx(FedProx):
     def _judge(self, client: int, reply: Message) -> None:
         """Accept a reply, or write down why not."""
         if reply.has_error():
-            stage, _, reason = (reply.error.reason or "").partition(": ")
+            stage, _, reason = one_line(reply.error.reason or "").partition(": ")
             self.ledger.failed.append(Failure(client, stage, reason))
             return
         self.ledger.up_bytes += size_bytes(reply.content)
@@ -185,10 +187,11 @@ class DeterministicFedProx(FedProx):
             expected = self.weak.expected if self.weak and self.is_weak(client) else self.expected
             if expected is None:
                 raise RunError("the strategy was not told what to expect of this round")
+            check_size(reply.content, expected.num_values + expected.num_importances)
             report = read_report(reply.content)
             check_report(report, client, expected)
         except ReplyError as error:
-            self.ledger.failed.append(Failure(client, "gate", str(error)))
+            self.ledger.failed.append(Failure(client, "gate", one_line(str(error))))
             return
         self.ledger.replied.append(client)
         self.reports.append(report)

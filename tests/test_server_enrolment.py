@@ -121,7 +121,7 @@ def test_a_round_is_trained_by_those_who_are_connected(videos: Path, tmp_path: P
         ({"device": "toaster"}, "device must be one of camera, phone, laptop, got 'toaster'"),
         ({"data-layout": "zip"}, "data-layout must be one of"),
         ({"data-root": ""}, "data-root must name the folder of this node's videos"),
-        ({"data-root": "/nowhere/at/all"}, "data.root must be a folder that exists, got 'data-root'"),
+        ({"data-root": "/nowhere/at/all"}, "data.root must be a folder that exists, got <path>"),
         ({"threads": 0}, "threads must be a whole number above 0, got 0"),
         ({"num-threads": 1}, "a node's configuration has"),
     ],

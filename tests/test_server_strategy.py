@@ -116,6 +116,20 @@ def test_a_wrong_shape_and_a_crash_are_refused_with_their_stage() -> None:
     assert [(f.client_id, f.stage) for f in strategy.ledger.failed] == [(0, "distil"), (1, "gate")]
 
 
+def test_a_huge_reply_and_a_reason_that_speaks_to_terminals_do_no_harm() -> None:
+    def behave(client: int, task: RoundTask) -> ClientReport:
+        if client == 0:
+            raise RuntimeError("distil: \x1b[2Jcannot read '/home/ann/ann.mp4'\r\n" + "x" * 10**6)
+        report = good_report(client, task)
+        return replace(report, importance=np.zeros(2**19, np.float32)) if client == 1 else report
+
+    strategy, _ = run_round(behave)
+    crash, huge = strategy.ledger.failed
+    assert len(crash.reason) <= 300
+    assert crash.reason.startswith("[2Jcannot read <path> xxx")
+    assert huge.reason.startswith("a message may have 1048592 bytes here, got 2097")
+
+
 def test_a_round_without_a_valid_reply_ends_the_run() -> None:
     def behave(client: int, task: RoundTask) -> ClientReport:
         raise RuntimeError("distil: disk full")

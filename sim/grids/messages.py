@@ -12,6 +12,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fl.reasons import without_places
+
 RUN_ID = 1
 SERVER_NODE_ID = 1
 CLIENT_ERROR = 1
@@ -45,7 +47,7 @@ def answer(app: ClientApp, message: Message, num_clients: int) -> Message:
     try:
         return app(message, context_of(message.metadata.dst_node_id, num_clients))
     except Exception as error:
-        return error_reply(message, str(error) or type(error).__name__)
+        return error_reply(message, without_places(str(error) or type(error).__name__))
 
 
 def error_reply(message: Message, reason: str) -> Message:
