@@ -65,7 +65,7 @@ def test_each_would_be_found(source: str) -> None:
 
 
 def test_a_setting_cannot_name_what_is_to_be_called() -> None:
-    with pytest.raises(RequestError, match="no setting data._target_"):
+    with pytest.raises(RequestError, match=r"no setting data\._target_"):
         build(compose(["+data._target_=os.system"]))
     with pytest.raises(RequestError, match="_target_"):
         from_json('{"data": {"_target_": "os.system"}}')

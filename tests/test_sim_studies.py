@@ -112,6 +112,14 @@ def test_a_row_has_the_units_of_the_published_ones(folders: dict[str, Path]) -> 
     assert scores_of_test(folders["half"], "teacher").labels.sum() == NUM_CLIPS // 2
 
 
+def test_where_the_audit_of_classical_models_failed_their_cells_say_so(folders: dict[str, Path]) -> None:
+    assert row_of(Subject("half", "classical:hog"), folders, {}) is None
+    replay = claim_of("right", "half")
+    assert judge_claims(replay, folders)
+    classical = Match("alpha 0", {"central": Subject("half", "classical:hog")})
+    assert judge_claims(replace(replay, matches=(replay.matches[0], classical)), folders) == []
+
+
 def claim_of(better: str, worse: str) -> Replay:
     """The published claim that alpha .25 is ahead of 0, of these two runs."""
     matches = (

@@ -27,6 +27,7 @@ def audit_table(audited: Audited, folder: Path) -> AuditTable:
     try:
         told = json.loads(done.stdout)
     except ValueError:
+        (folder / audit_file(audited.arguments[0])).unlink(missing_ok=True)  # of an earlier time
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return AuditTable(audited.title, command, tuple(audited.columns), (), f"It failed: {lines[-1]}")
     replace_text(folder / audit_file(audited.arguments[0]), done.stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fl.metrics.comparison import compare_detectors
-from sim.studies.measuring import eps_interval, measured_row, scores_of_test
+from sim.studies.measuring import eps_interval, folder_of, measured_row, scores_of_test
 from sim.studies.published import PUBLISHED
 from sim.studies.study import Claim, Replay, Subject
 
@@ -50,7 +50,7 @@ def judge_claims(replay: Replay, folders: Mapping[str, Path]) -> list[Verdict]:
         published = better[claim.key] - worse[claim.key]
         for regime, ahead in subjects.get(claim.better, {}).items():
             behind = subjects.get(claim.worse, {}).get(regime)
-            if behind is None or not {ahead.job, behind.job} <= folders.keys():
+            if behind is None or not (folder_of(ahead, folders) and folder_of(behind, folders)):
                 continue
             verdicts.append(_judge(claim, regime, published, ahead, behind, folders))
     return verdicts

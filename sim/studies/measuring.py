@@ -157,6 +157,14 @@ def scores_of_test(folder: Path, network: str) -> TestScores:
     )
 
 
+def folder_of(subject: Subject, folders: Mapping[str, Path]) -> Path | None:
+    """The finished run that tells of a subject; None where it or its audit of classical models failed."""
+    folder = folders.get(subject.job)
+    if folder and subject.network.startswith(CLASSICAL) and not (folder / audit_file("baselines")).is_file():
+        return None
+    return folder
+
+
 def row_of(
     subject: Subject, folders: Mapping[str, Path], times: Mapping[Subject, Mapping[str, float]]
 ) -> dict[str, float] | None:
@@ -167,7 +175,7 @@ def row_of(
         folders: job -> its finished run.
         times: of `sim.studies.timing.time_subjects`; they replace the run's own.
     """
-    folder = folders.get(subject.job)
+    folder = folder_of(subject, folders)
     if folder is None:
         return None
     if subject.network != OVER_FLOAT:
