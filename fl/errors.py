@@ -7,6 +7,7 @@ FedpinError
 ├── TeacherError      the teacher is not good enough to learn from
 ├── ReplyError        one client's reply is refused by the gate
 └── RunError          the run cannot go on
+    └── FailedRoundError  a round has too few valid replies
 """
 
 
@@ -40,3 +41,7 @@ class ReplyError(FedpinError):
 
 class RunError(FedpinError):
     """The run cannot go on, e.g. a round without a valid reply."""
+
+
+class FailedRoundError(RunError):
+    """A round has fewer valid replies than ``strategy.min_replies``."""

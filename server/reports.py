@@ -12,11 +12,11 @@ def simulate_devices(
     macs: Mapping[int, int],
     batch_size: int,
     device_of: Callable[[int], DeviceProfile] = profile_of,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Simulated time of the round: each device class's slowest client, and the slowest of all.
 
     Args:
-        reports: of the round, at least one.
+        reports: of the round; of none, there is no time.
         macs: client id -> multiply-accumulates of one clip through the student that it trained.
         batch_size: clips in a step.
         device_of: client id -> its device.
@@ -33,6 +33,8 @@ def simulate_devices(
             up_bytes=size + 4 * report.importance.size,
         )
         by_device[device.name] = max(by_device.get(device.name, 0.0), seconds)
+    if not by_device:
+        return None
     return {"round_s": max(by_device.values()), "by_device": dict(sorted(by_device.items()))}
 
 

@@ -15,6 +15,7 @@ from fl.compress.units import ChannelGroup
 from fl.data.shards import ShardView
 from fl.distill.batches import shuffled_batches
 from fl.distill.optimizer import rate_share
+from fl.errors import FailedRoundError
 from fl.seeds import generator
 from fl.settings import Experiment
 from fl.state import flatten, load_flat, schema_digest
@@ -33,6 +34,7 @@ from server.fleet import (
 )
 from server.gate import Expectation
 from server.pruning import choose_plan, clients_vote, decide, scheduled_ratio
+from server.replies import gather
 from server.reports import client_agreement, simulate_devices
 from server.strategy import DeterministicFedProx, Ledger
 
@@ -48,12 +50,14 @@ class GlobalStudent:
         network: its weights are the last aggregate.
         weak: the narrower student inside it, in a mixed fleet.
         rounds_done: the round whose aggregate it is; 0: first weights.
+        failed_in_a_row: how many of the last rounds had too few valid replies and left it as it was.
     """
 
     architecture: Architecture
     network: nn.Module
     weak: WeakWidth | None = None
     rounds_done: int = 0
+    failed_in_a_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
     from (seed, round, client, purpose), and clients make their optimisers anew.
 
     Raises:
-        RunError: a round without a valid reply.
+        FailedRoundError: too few valid replies, in more rounds in a row than the strategy allows.
     """
     experiment = server.experiment
     if not student.rounds_done:
@@ -102,6 +106,7 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
             {
                 "record": record,
                 "weak_plan": student.weak.plan if student.weak else None,
+                "failed_in_a_row": student.failed_in_a_row,
                 "inputs": dict(server.inputs),
             },
             {"student": evaluation.scores, "int8": evaluation.scores_int8},
@@ -122,14 +127,7 @@ def run_round(
     task = make_task(server.experiment, student, round_index, prunes=bool(groups))
     expect(server, student, task, groups)
 
-    arrays, config = task_records(task)
-    messages = list(server.strategy.configure_train(round_index, arrays, config, grid))
-    replies = grid.send_and_receive(messages, timeout=server.experiment.strategy.round_timeout_s)
-    aggregate, losses = server.strategy.aggregate_train(round_index, replies)
-    if aggregate is None or losses is None:
-        raise RuntimeError("the strategy returned nothing, though it raises when no reply is valid")
-    student.network = student.architecture.build()  # so that nothing but these values goes on
-    load_flat(student.network, read_array(aggregate, "state"))
+    losses = train_student(server, student, grid, task, must_not_fail=bool(groups))
     trained = time.perf_counter()
 
     pruned = prune_student(server, student, groups, round_index) if groups else None
@@ -145,8 +143,8 @@ def run_round(
             "evaluate": finished - trained,
             "wall": finished - started,
         },
-        "clients": _clients_part(ledger),
-        "train": dict(losses),
+        "clients": {**_clients_part(ledger), "aggregated": losses is not None},
+        "train": losses,
         **evaluation.parts,
         "bytes": {"down": ledger.down_bytes, "up": ledger.up_bytes},
         "simulated": simulate(server, task),
@@ -157,6 +155,32 @@ def run_round(
     if agreement is not None:
         record["onnx"]["client_agreement"] = agreement
     return record, evaluation
+
+
+def train_student(
+    server: Server, student: GlobalStudent, grid: Grid, task: RoundTask, must_not_fail: bool
+) -> Record | None:
+    """The clients' part of a round; their mean losses, or None if the round failed and the student stays.
+
+    Raises:
+        FailedRoundError: it failed, and ``must_not_fail``, or as many before it have as are allowed.
+    """
+    strategy, settings = server.strategy, server.experiment.strategy
+    messages = strategy.configure_train(task.round_index, *task_records(task), grid)
+    replies = gather(grid, messages, settings.round_timeout_s, strategy.closing, strategy.hear)
+    try:
+        aggregate, losses = strategy.aggregate_train(task.round_index, replies)
+    except FailedRoundError as error:
+        student.failed_in_a_row += 1
+        if must_not_fail or student.failed_in_a_row > settings.max_failed_rounds:
+            raise FailedRoundError(_why_it_ends(server, error, must_not_fail)) from error
+        return None
+    if aggregate is None or losses is None:
+        raise RuntimeError("the strategy returned nothing, though it raises when no reply is valid")
+    student.failed_in_a_row = 0
+    student.network = student.architecture.build()  # so that nothing but these values goes on
+    load_flat(student.network, read_array(aggregate, "state"))
+    return dict(losses)
 
 
 def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, prunes: bool) -> RoundTask:
@@ -262,7 +286,7 @@ def evaluate_weak(server: Server, student: GlobalStudent, round_index: int) -> R
     }
 
 
-def simulate(server: Server, task: RoundTask) -> Record:
+def simulate(server: Server, task: RoundTask) -> Record | None:
     """The "simulated" part of a record: each client with the student that it trained."""
     strategy, weak = server.strategy, server.strategy.weak
     macs = dict.fromkeys(strategy.ledger.replied, macs_of(task.architecture, server.examiner))
@@ -272,6 +296,15 @@ def simulate(server: Server, task: RoundTask) -> Record:
     return simulate_devices(strategy.reports, macs, strategy.batch_size, strategy.device_of)
 
 
+def _why_it_ends(server: Server, error: FailedRoundError, must_not_fail: bool) -> str:
+    allowed = server.experiment.strategy.max_failed_rounds
+    pruning = "; it was to prune, by the clients' votes" if must_not_fail and allowed else ""
+    return f"{error}{pruning}. Mend the cause, then go on: python -m sim run resume={server.examiner.run_dir}"
+
+
 def _clients_part(ledger: Ledger) -> Record:
     part = asdict(ledger)
-    return {key: part[key] for key in ("sampled", "replied", "failed", "missing", "stragglers")}
+    return {
+        key: part[key]
+        for key in ("sampled", "replied", "failed", "missing", "stragglers", "spares", "unused")
+    }

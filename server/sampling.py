@@ -1,5 +1,10 @@
 """Who takes part in a round: drawn from (seed, round), the same on every grid."""
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
 from fl.seeds import generator
 from fl.settings import StrategySettings
 
@@ -12,7 +17,7 @@ def sample_clients(
     The same seed and round always give the same answer; at least one client is left to reply.
     """
     rng = generator(seed, round_index, -1, "sampling")
-    num_sampled = max(1, round(settings.fraction * num_clients))
+    num_sampled = settings.num_sampled(num_clients)
     sampled = sorted(rng.choice(num_clients, num_sampled, replace=False).tolist())
     slow = rng.random(num_sampled) < settings.straggler_share
     lost = rng.random(num_sampled) < settings.dropout_share
@@ -21,3 +26,22 @@ def sample_clients(
     dropped = [c for c, gone in zip(sampled, lost, strict=True) if gone]
     stragglers = [c for c, late in zip(sampled, slow, strict=True) if late and c not in dropped]
     return sampled, stragglers, dropped
+
+
+def sample_spares(
+    settings: StrategySettings, seed: int, round_index: int, num_clients: int, sampled: Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
+    """Who is asked beyond the plan, in the order drawn; who of them straggles; who drops out.
+
+    None without over-sampling; whoever is sampled stays sampled with it.
+    """
+    if not settings.over_sampling:
+        return [], [], []
+    rng = generator(seed, round_index, -1, "spares")
+    others = np.setdiff1d(np.arange(num_clients), sampled)
+    num_spares = min(len(others), math.ceil(settings.over_sampling * len(sampled)))
+    spares = rng.permutation(others)[:num_spares].tolist()
+    slow = rng.random(num_spares) < settings.straggler_share
+    lost = rng.random(num_spares) < settings.dropout_share
+    dropped = [c for c, gone in zip(spares, lost, strict=True) if gone]
+    return spares, [c for c, late in zip(spares, slow, strict=True) if late and c not in dropped], dropped

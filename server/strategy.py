@@ -13,17 +13,18 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedProx
 
 from fl.devices import PROFILES, DeviceProfile, profile_of
-from fl.errors import ReplyError, RunError
+from fl.errors import FailedRoundError, ReplyError, RunError
 from fl.message_size import check_size
 from fl.reasons import one_line
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
 from server.aggregation import mean_losses, mean_of_holders
+from server.closing import Closing
 from server.enrolment import EnrolledFleet
 from server.fleet import WeakPart
 from server.gate import Expectation, check_report
-from server.sampling import sample_clients
+from server.sampling import sample_clients, sample_spares
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Ledger:
         failed: who answered with an error or with a reply that the gate refused.
         missing: of whom nothing came: simulated drop-outs and replies after the time limit.
         stragglers: simulated: who was asked for fewer steps.
+        spares: of those sampled, who was asked beyond the plan.
+        unused: spares that were not needed.
         down_bytes: sent to all clients.
         up_bytes: received from all clients.
     """
@@ -54,6 +57,8 @@ class Ledger:
     failed: list[Failure] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     stragglers: list[int] = field(default_factory=list)
+    spares: list[int] = field(default_factory=list)
+    unused: list[int] = field(default_factory=list)
     down_bytes: int = 0
     up_bytes: int = 0
 
@@ -93,6 +98,7 @@ class DeterministicFedProx(FedProx):
         self.expected: Expectation | None = None
         self.weak: WeakPart | None = None
         self.ledger = Ledger()
+        self.closing = Closing()
         self.reports: list[ClientReport] = []
         self._client_of: dict[int, int] = {}
         self._sent = np.empty(0, np.float32)
@@ -104,10 +110,17 @@ class DeterministicFedProx(FedProx):
         num_clients = len(self.declared_examples)
         nodes = self.connected(grid)
         sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, num_clients)
-        missing = [client for client in sampled if client in dropped or client not in nodes]
-        stragglers = [client for client in stragglers if client not in missing]
-        self.ledger = Ledger(sampled=sampled, missing=missing, stragglers=stragglers)
-        self._client_of = {nodes[client]: client for client in sampled if client not in missing}
+        spares, slow, lost = sample_spares(self.settings, self.seed, server_round, num_clients, sampled)
+        gone = {*dropped, *lost} | (set(range(num_clients)) - nodes.keys())
+        order = [client for client in (*sampled, *spares) if client not in gone]
+        self.ledger = Ledger(
+            sampled=sorted((*sampled, *spares)),
+            missing=sorted(gone.intersection((*sampled, *spares))),
+            stragglers=sorted({*stragglers, *slow} - gone),
+            spares=sorted(spares),
+        )
+        self.closing = Closing(order, frozenset(spares), len(sampled), self.settings.grace_s)
+        self._client_of = {nodes[client]: client for client in order}
         self._sent = read_array(arrays, "state")
         full = (arrays, config)
         narrow = task_records(self.weak.task) if self.weak else full
@@ -116,12 +129,16 @@ class DeterministicFedProx(FedProx):
             True: client_record(self.settings.straggler_steps, *told),
             False: client_record(1.0, *told),
         }
+        lifetime_s = self.settings.round_timeout_s if self.fleet else None  # no node begins a closed round
         messages = []
         for node, client in self._client_of.items():
             state, asked = narrow if self.is_weak(client) else full
-            content = RecordDict({"arrays": state, "config": asked, "client": shares[client in stragglers]})
+            share = shares[client in self.ledger.stragglers]
+            content = RecordDict({"arrays": state, "config": asked, "client": share})
             self.ledger.down_bytes += size_bytes(content)
-            messages.append(Message(content, dst_node_id=node, message_type=MessageType.TRAIN))
+            messages.append(
+                Message(content, dst_node_id=node, message_type=MessageType.TRAIN, ttl=lifetime_s)
+            )
         return messages
 
     def aggregate_train(
@@ -132,18 +149,23 @@ class DeterministicFedProx(FedProx):
         Where widths differ, each value's is over those who hold it: see `mean_of_holders`.
 
         Raises:
-            RunError: no reply of the round is valid.
+            FailedRoundError: too few replies of the round are valid.
         """
         self.reports = []
         answered = {self._client_of[reply.metadata.src_node_id]: reply for reply in replies}
+        self.ledger.unused = sorted(self.closing.unused)
         for client in sorted(self._client_of.values()):
+            if client in answered and not answered[client].has_error():
+                self.ledger.up_bytes += size_bytes(answered[client].content)
+            if client in self.ledger.unused:
+                continue
             if client not in answered:
                 self.ledger.missing.append(client)
             else:
                 self._judge(client, answered[client])
         self.ledger.missing.sort()
-        if not self.reports:
-            raise RunError(_nobody(server_round, self.ledger))
+        if len(self.reports) < self.settings.min_replies:
+            raise FailedRoundError(_too_few(server_round, self.ledger, self.settings.min_replies))
         state = mean_of_holders(self._sent, self.reports, self.weak)
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
 
@@ -176,30 +198,49 @@ class DeterministicFedProx(FedProx):
         """Reports of those who train the global student at its full width, and so can judge all of it."""
         return [report for report in self.reports if not self.is_weak(report.client_id)]
 
+    def hear(self, reply: Message) -> tuple[int, bool] | None:
+        """Whose reply it is, and whether it is valid; None: of nobody who was asked."""
+        client = self._client_of.get(reply.metadata.src_node_id)
+        if client is None or reply.has_error():
+            return None if client is None else (client, False)
+        if not self.closing.spares:
+            return client, True  # the round waits for everybody, and judges when it adds
+        try:
+            self._read(client, reply)
+        except ReplyError:
+            return client, False
+        return client, True
+
     def _judge(self, client: int, reply: Message) -> None:
         """Accept a reply, or write down why not."""
         if reply.has_error():
             stage, _, reason = one_line(reply.error.reason or "").partition(": ")
             self.ledger.failed.append(Failure(client, stage, reason))
             return
-        self.ledger.up_bytes += size_bytes(reply.content)
         try:
-            expected = self.weak.expected if self.weak and self.is_weak(client) else self.expected
-            if expected is None:
-                raise RunError("the strategy was not told what to expect of this round")
-            check_size(reply.content, expected.num_values + expected.num_importances)
-            report = read_report(reply.content)
-            check_report(report, client, expected)
+            report = self._read(client, reply)
         except ReplyError as error:
             self.ledger.failed.append(Failure(client, "gate", one_line(str(error))))
             return
         self.ledger.replied.append(client)
         self.reports.append(report)
 
+    def _read(self, client: int, reply: Message) -> ClientReport:
+        """The report in a reply, past the gate."""
+        expected = self.weak.expected if self.weak and self.is_weak(client) else self.expected
+        if expected is None:
+            raise RunError("the strategy was not told what to expect of this round")
+        check_size(reply.content, expected.num_values + expected.num_importances)
+        report = read_report(reply.content)
+        check_report(report, client, expected)
+        return report
 
-def _nobody(round_index: int, ledger: Ledger) -> str:
+
+def _too_few(round_index: int, ledger: Ledger, min_replies: int) -> str:
     reasons = "; ".join(f"client {f.client_id}: {f.stage}: {f.reason}" for f in ledger.failed[:3])
+    valid = "no valid reply" if not ledger.replied else f"{len(ledger.replied)} valid replies"
+    wanted = f", strategy.min_replies is {min_replies}" if min_replies > 1 else ""
     return (
-        f"round {round_index} has no valid reply: {len(ledger.failed)} failed, "
+        f"round {round_index} has {valid}{wanted}: {len(ledger.failed)} failed, "
         f"{len(ledger.missing)} missing of {len(ledger.sampled)} sampled. {reasons}"
     )

@@ -19,6 +19,7 @@ from fl.settings import (
     FolderSettings,
     GridSettings,
     SplitSettings,
+    StrategySettings,
     SystemSettings,
 )
 from models.names import hears
@@ -41,6 +42,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_split(experiment.split, experiment.data)
     _check_calibration(experiment.compress)
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
+    _check_replies(experiment.strategy, experiment.partition.num_clients)
     _check_fleet(experiment.fleet, experiment.partition.num_clients)
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
@@ -187,6 +189,23 @@ def _check_pruning(compress: CompressSettings, num_rounds: int) -> None:
         raise RequestError(
             "compress.importance must be l1, l2 or random with compress.voters=server, which has no clips "
             "to take gradients from, got 'taylor'; add compress.importance=l1"
+        )
+
+
+def _check_replies(strategy: StrategySettings, num_clients: int) -> None:
+    """A round can have as many valid replies as it needs, and there is somebody to ask beyond the plan."""
+    num_sampled = strategy.num_sampled(num_clients)
+    if strategy.min_replies > num_sampled:
+        raise RequestError(
+            f"strategy.min_replies must be at most {num_sampled}, the clients sampled of "
+            f"partition.num_clients = {num_clients} at strategy.fraction = {strategy.fraction:g}, "
+            f"got {strategy.min_replies}; ask for fewer replies or sample more"
+        )
+    if strategy.over_sampling and num_sampled == num_clients:
+        raise RequestError(
+            f"strategy.over_sampling needs clients beyond those sampled, but strategy.fraction = "
+            f"{strategy.fraction:g} samples all {num_clients}; lower strategy.fraction or set "
+            "strategy.over_sampling=0"
         )
 
 

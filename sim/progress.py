@@ -167,6 +167,8 @@ def round_line(record: Mapping[str, Any], num_rounds: int, eta_s: float) -> str:
         parts[-1] += f" (shuffled {shuffled:.2f})"
     if record.get("prune"):
         parts.append("pruned")
+    if clients and clients.get("aggregated") is False:
+        parts.append("too few replies")
     wall_s = (record.get("seconds") or {}).get("wall")
     if wall_s is not None:
         parts.append(duration(wall_s))

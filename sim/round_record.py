@@ -33,13 +33,20 @@ class Failure(TypedDict):
 
 
 class Clients(TypedDict):
-    """Who took part, as client ids; ``stragglers`` (simulated) did fewer steps, and are in ``replied``."""
+    """Who took part, as client ids; ``stragglers`` (simulated) did fewer steps, and are in ``replied``.
+
+    Each of ``sampled`` is in one of ``replied``, ``failed``, ``missing`` and ``unused``; ``spares`` were
+    asked beyond the plan. Not ``aggregated``: too few valid replies; the student is that of before.
+    """
 
     sampled: list[int]
     replied: list[int]
     failed: list[Failure]
     missing: list[int]
     stragglers: NotRequired[list[int]]
+    spares: NotRequired[list[int]]
+    unused: NotRequired[list[int]]
+    aggregated: NotRequired[bool]
 
 
 class Train(TypedDict):

@@ -1,5 +1,6 @@
 """The composition root: builds every part of a run from its settings, and runs it."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from fl.compress.sessions import inputs_like
 from fl.cores import usable_cores
 from fl.data.shards import take
 from fl.distill.teacher import outputs_folder
+from fl.errors import FedpinError
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
@@ -193,6 +195,13 @@ def caveats(prepared: ServerPart) -> list[str]:
     return leak_caveats(training, prepared.stores["test"].clips)
 
 
+def verdict(error: BaseException | None) -> str:
+    """How a run ended, in words."""
+    if error is None:
+        return "done"
+    return f"failed: {error}" if isinstance(error, FedpinError) else f"ended by {type(error).__name__}"
+
+
 def finish(
     run_dir: Path,
     experiment: Experiment,
@@ -203,7 +212,10 @@ def finish(
     told: Sequence[str],
     **extra: Any,
 ) -> None:
-    """Write the summary, with ``extra`` keys, and the predictions of the last recorded round."""
+    """Write the summary, with ``extra`` keys, and the predictions of the last recorded round.
+
+    The summary's verdict is of the exception that is on its way up, if there is one.
+    """
     origin = read_origin(run_dir)
     summary = summarise(
         run_dir,
@@ -214,6 +226,7 @@ def finish(
         if isinstance(prepared, Prepared)
         else None,
         caveats=list(told),
+        verdict=verdict(sys.exception()),
         sha256=file_digests(sorted(run_dir.glob("student*.onnx"))),
         clips={split: len(store) for split, store in prepared.stores.items()},
         skipped={split: [asdict(s) for s in store.skipped] for split, store in prepared.stores.items()},

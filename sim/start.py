@@ -103,7 +103,8 @@ def student_of(found: Checkpoint, experiment: Experiment, num_clients: int) -> G
     if plan is not None:
         told = found.state["record"]["weak"]
         weak = restored_width(experiment, found.architecture, found.network, num_clients, plan, told)
-    return GlobalStudent(found.architecture, found.network, weak, found.round_index)
+    failed = int(found.state.get("failed_in_a_row", 0))  # runs of before it was kept had none
+    return GlobalStudent(found.architecture, found.network, weak, found.round_index, failed)
 
 
 def make_student(

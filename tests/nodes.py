@@ -1,6 +1,6 @@
 """Nodes in this process: the real client app, each node with a configuration of its own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,9 @@ class NodeGrid(LocalGrid):
     def get_node_ids(self) -> Iterable[int]:
         return [node for node in self.nodes if node not in self.cut_off]
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        replies = []
+    def arrivals(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message | None]:
         for message in messages:
             node, kind = message.metadata.dst_node_id, message.metadata.message_type
             self.asked.append((node, kind))
             context = Context(1, node, dict(self.nodes[node]), RecordDict(), {"experiment": self.settings})
-            replies.append(app(message, context))
-        return replies
+            yield app(message, context)

@@ -34,3 +34,7 @@ def test_agreement_is_a_mean_by_examples_over_those_who_told() -> None:
     told = [replace(report(1, 1), int8_agreement=1.0), replace(report(2, 1), int8_agreement=0.5)]
     assert client_agreement([silent, *told]) == pytest.approx((11 * 1.0 + 12 * 0.5) / 23)
     assert client_agreement([silent]) is None
+
+
+def test_without_a_report_there_is_no_time() -> None:
+    assert simulate_devices([], {}, 16) is None

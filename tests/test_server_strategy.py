@@ -9,7 +9,7 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 
 from fl.compress.nesting import NestedWidth
-from fl.errors import RunError
+from fl.errors import FailedRoundError
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
 from fl.wire import read_array, read_task, report_records, task_records
@@ -17,11 +17,13 @@ from models.architecture import Architecture
 from server.aggregation import mean_of_holders, weighted_mean
 from server.fleet import WeakPart
 from server.gate import Expectation
-from server.sampling import sample_clients
+from server.replies import gather
+from server.sampling import sample_clients, sample_spares
 from server.strategy import DeterministicFedProx
 from sim.grids.inprocess import InProcessGrid
 
 EXAMPLES = {0: 1, 1: 2, 2: 5}
+Drawn = tuple[list[int], list[int], list[int]]
 ALL = StrategySettings(straggler_share=0.0, dropout_share=0.0)
 
 
@@ -74,7 +76,7 @@ def run_round(
     messages = list(strategy.configure_train(1, *task_records(task), grid))
     # Each width's state is one object, however many clients it goes to.
     assert len({id(message.content["arrays"]) for message in messages}) == (2 if part else 1)
-    replies = list(grid.send_and_receive(messages))[::-1]  # arrival order must not matter
+    replies = gather(grid, messages, 60, strategy.closing, strategy.hear)[::-1]  # order must not matter
     arrays, _ = strategy.aggregate_train(1, replies)
     assert arrays is not None
     return strategy, read_array(arrays, "state")
@@ -134,8 +136,51 @@ def test_a_round_without_a_valid_reply_ends_the_run() -> None:
     def behave(client: int, task: RoundTask) -> ClientReport:
         raise RuntimeError("distil: disk full")
 
-    with pytest.raises(RunError, match=r"round 1 has no valid reply: 3 failed.*distil: disk full"):
+    with pytest.raises(FailedRoundError, match=r"round 1 has no valid reply: 3 failed.*distil: disk full"):
         run_round(behave)
+
+
+def test_a_round_with_too_few_valid_replies_has_failed() -> None:
+    settings = replace(ALL, min_replies=2)
+    assert run_round(nan_from(2), settings)[0].ledger.replied == [0, 1]
+    told = (
+        r"round 1 has 2 valid replies, strategy.min_replies is 3: 1 failed, 0 missing of 3 sampled. client 2"
+    )
+    with pytest.raises(FailedRoundError, match=told):
+        run_round(nan_from(2), replace(ALL, min_replies=3))
+
+
+def test_a_spare_takes_the_place_of_a_client_that_failed_and_is_else_not_needed() -> None:
+    settings = replace(ALL, fraction=0.67, over_sampling=0.5)
+    (planned, _, _), (spares, _, _) = drawn(settings)
+    ledger = run_round(good_report, settings)[0].ledger
+    assert (ledger.replied, ledger.unused, ledger.spares) == (planned, spares, spares)
+    assert ledger.sampled == [0, 1, 2]
+    strategy, state = run_round(nan_from(planned[0]), settings)
+    assert [failure.client_id for failure in strategy.ledger.failed] == planned[:1]
+    assert strategy.ledger.replied == sorted([planned[1], *spares])
+    assert strategy.ledger.unused == strategy.ledger.missing == []
+    plain = run_round(good_report, replace(settings, over_sampling=0))[1]
+    assert run_round(good_report, settings)[1].tobytes() == plain.tobytes() != state.tobytes()
+
+
+def drawn(settings: StrategySettings) -> tuple[Drawn, Drawn]:
+    """Who is planned in round 1, and who is asked beyond the plan."""
+    planned = sample_clients(settings, 0, 1, len(EXAMPLES))
+    return planned, sample_spares(settings, 0, 1, len(EXAMPLES), planned[0])
+
+
+def test_a_spare_takes_the_place_of_one_that_drops_out() -> None:
+    settings = StrategySettings(fraction=0.5, over_sampling=0.3, dropout_share=0.2)
+    for round_index in range(50):
+        planned, _, dropped = sample_clients(settings, 5, round_index, 20)
+        spares, slow, lost = sample_spares(settings, 5, round_index, 20, planned)
+        assert len(spares) == 3
+        assert not set(spares) & set(planned)
+        assert set(slow) | set(lost) <= set(spares)
+        same = sample_clients(replace(settings, over_sampling=0), 5, round_index, 20)
+        assert (planned, dropped) == (same[0], same[2])
+    assert sample_spares(replace(settings, over_sampling=0), 5, 1, 20, planned) == ([], [], [])
 
 
 def test_dropped_clients_are_missing_and_get_no_message() -> None:

@@ -89,6 +89,20 @@ class StrategySettings:
         0.05, Limit(low=0, high=1, high_open=True), doc="simulated: sampled clients that never answer"
     )
     round_timeout_s: float = setting(600.0, POSITIVE, doc="a round closes after this time, s")
+    over_sampling: float = setting(
+        0.0, SHARE, doc="share of further clients asked, as spares for planned ones that fail or are late"
+    )
+    grace_s: float = setting(
+        10.0, NOT_NEGATIVE, doc="how much longer a round with enough replies waits for planned clients, s"
+    )
+    min_replies: int = setting(1, COUNT, doc="a round with fewer valid replies has failed")
+    max_failed_rounds: int = setting(
+        0, NOT_NEGATIVE, doc="failed rounds in a row that leave the student as it was; one more ends the run"
+    )
+
+    def num_sampled(self, num_clients: int) -> int:
+        """Clients planned for a round."""
+        return max(1, round(self.fraction * num_clients))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A Grid that calls the client in the same process: no Ray, the debugger works."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
@@ -21,15 +21,12 @@ class InProcessGrid(LocalGrid):
         super().__init__(num_clients)
         self.app = app
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
+    def arrivals(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message | None]:
         """Run every message's client; those that ``timeout`` (s) leaves no time for do not answer."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        replies = []
         for message in messages:
             if deadline is not None and time.monotonic() > deadline:
                 break
-            replies.append(answer(self.app, message, self.num_clients))
+            reply = answer(self.app, message, self.num_clients)
             self.client_done(client_of(message.metadata.dst_node_id))
-        return replies
+            yield reply

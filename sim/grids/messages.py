@@ -4,7 +4,8 @@ The one place that uses a private name of Flower: a `Message` can only be made b
 has a task identity, which Flower's own engine sets the same way (pinned: flwr 1.41).
 """
 
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
@@ -56,7 +57,7 @@ def error_reply(message: Message, reason: str) -> Message:
 
 
 class LocalGrid(Grid):
-    """A Flower Grid whose nodes are the partitions of one run; `send_and_receive` does the work.
+    """A Flower Grid whose nodes are the partitions of one run; `arrivals` does the work.
 
     Args:
         num_clients: number of partitions.
@@ -103,6 +104,19 @@ class LocalGrid(Grid):
         pushed = {str(m.metadata.dst_node_id): m for m in messages}
         self._pushed.update(pushed)
         return list(pushed)
+
+    @abstractmethod
+    def arrivals(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message | None]:
+        """Each reply when it is there, until ``timeout`` s have passed, and now and then None.
+
+        Whoever closes the iterator wants no more.
+        """
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """All replies that come within ``timeout`` s."""
+        return [reply for reply in self.arrivals(messages, timeout) if reply is not None]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Do the work of pushed messages and return the replies."""

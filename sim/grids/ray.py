@@ -4,9 +4,11 @@ The flat state of a round is put into Ray's object store once, whatever the numb
 dead actor is replaced and its client tried again; an actor past the round's deadline is replaced too.
 """
 
+import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -16,7 +18,8 @@ from ray.exceptions import RayActorError, RayError
 
 from clients.app import ClientSetup
 from fl.cores import usable_cores
-from fl.errors import RequestError
+from fl.errors import RequestError, RunError
+from fl.reasons import one_line
 from fl.settings import GridSettings
 from sim.grids.messages import LocalGrid, answer, client_of, error_reply
 
@@ -25,6 +28,7 @@ THREADS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
 }
+TICK_S = 1.0
 
 
 class Worker:
@@ -89,42 +93,43 @@ class RayGrid(LocalGrid):
         """Process ids of the workers; returns when all are ready."""
         return [int(pid) for pid in ray.get([worker.pid.remote() for worker in self._workers])]
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Give each idle worker the next client until all have answered or ``timeout`` s have passed."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def arrivals(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message | None]:
+        """Give each idle worker the next client until all have answered or ``timeout`` s have passed.
+
+        A worker that is still at work in the end is replaced.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         waiting = [(message, 0) for message in messages]
         shared = _put_arrays([message for message, _ in waiting])
         idle = list(range(len(self._workers)))
         busy: dict[Any, tuple[int, Message, int]] = {}
-        replies: list[Message] = []
-        while waiting or busy:
-            while idle and waiting:
-                message, tries = waiting.pop(0)
-                place = idle.pop(0)
-                light = Message(
-                    RecordDict(dict(message.content.config_records)),
-                    dst_node_id=message.metadata.dst_node_id,
-                    message_type=message.metadata.message_type,
-                )
-                future = self._workers[place].work.remote(light, shared[id(message.content["arrays"])])
-                busy[future] = (place, message, tries)
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _ = ray.wait(list(busy), num_returns=1, timeout=left)
-            if not ready:
-                break
-            place, message, tries = busy.pop(ready[0])
-            idle.append(place)
-            reply = self._collect(ready[0], place, message, tries)
-            if reply is None:
-                waiting.insert(0, (message, tries + 1))
-                continue
-            replies.append(reply)
-            self.client_done(client_of(message.metadata.dst_node_id))
-        for place, _, _ in busy.values():
-            self._replace(place)
-        return replies
+        try:
+            while (waiting or busy) and (left := deadline - time.monotonic()) > 0:
+                while idle and waiting:
+                    message, tries = waiting.pop(0)
+                    place = idle.pop(0)
+                    light = Message(
+                        RecordDict(dict(message.content.config_records)),
+                        dst_node_id=message.metadata.dst_node_id,
+                        message_type=message.metadata.message_type,
+                    )
+                    future = self._workers[place].work.remote(light, shared[id(message.content["arrays"])])
+                    busy[future] = (place, message, tries)
+                ready, _ = ray.wait(list(busy), num_returns=1, timeout=min(TICK_S, left))
+                if not ready:
+                    yield None
+                    continue
+                place, message, tries = busy.pop(ready[0])
+                idle.append(place)
+                reply = self._collect(ready[0], place, message, tries)
+                if reply is None:
+                    waiting.insert(0, (message, tries + 1))
+                    continue
+                self.client_done(client_of(message.metadata.dst_node_id))
+                yield reply
+        finally:
+            for place, _, _ in busy.values():
+                self._replace(place)
 
     def _collect(self, future: Any, place: int, message: Message, tries: int) -> Message | None:
         """The reply; None when the worker died and the client shall be tried again."""
@@ -158,6 +163,7 @@ def start_ray(address: str, num_workers: int) -> None:
 
     Raises:
         RequestError: more workers than CPUs, or nobody at the address.
+        RunError: it does not start in time.
     """
     if ray.is_initialized():
         return
@@ -168,13 +174,14 @@ def start_ray(address: str, num_workers: int) -> None:
         if num_workers > cores:
             raise RequestError(f"grid.num_workers must be at most {cores}, the cores here, got {num_workers}")
         _stay_on_loopback()
-        ray.init(
-            address="local",
-            num_cpus=num_workers,
-            include_dashboard=False,
-            object_store_memory=256 * 2**20,
-            **quiet,
-        )
+        with starting():
+            ray.init(
+                address="local",
+                num_cpus=num_workers,
+                include_dashboard=False,
+                object_store_memory=256 * 2**20,
+                **quiet,
+            )
         return
     try:
         ray.init(address=address, **quiet)
@@ -193,3 +200,24 @@ def _stay_on_loopback() -> None:
     """
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Turn what Ray raises when its processes do not come up into one line, and leave none of them.
+
+    Ray 2.55 raises a plain ``Exception`` when its node has not registered after 30 s.
+
+    Raises:
+        RunError: it does not start in time.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception and not isinstance(error, (OSError, RuntimeError, RayError)):
+            raise
+        ray.shutdown()
+        raise RunError(
+            f"Ray did not start on this machine: {one_line(str(error))} Try again when it is less busy, "
+            "or add grid=inprocess, which needs no Ray"
+        ) from error

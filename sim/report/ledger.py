@@ -15,6 +15,7 @@ MARKS: dict[str, Cell] = {
     "straggled": ("straggled", "warn"),
     "failed": ("failed", "bad"),
     "missing": ("missing", "bad"),
+    "unused": ("spare", "dim"),
     "sampled": ("no reply", "bad"),
     "": ("-", "dim"),
 }
@@ -30,6 +31,8 @@ def state_of(client: int, clients: Clients | None) -> str:
         return "missing"
     if client in clients["replied"]:
         return "straggled" if client in clients.get("stragglers", []) else "replied"
+    if client in clients.get("unused", []):
+        return "unused"
     return "sampled" if client in clients["sampled"] else ""
 
 
@@ -44,13 +47,14 @@ def ledger_table(rounds: Sequence[RoundRecord], num_clients: int) -> PageTable:
     rows: list[list[Cell]] = []
     for client in sorted(named | set(range(num_clients))):
         states = [state_of(client, record["clients"]) for record in rounds]
-        asked = sum(state != "" for state in states)
+        asked = sum(state not in ("", "unused") for state in states)
         replied = sum(state in ("replied", "straggled") for state in states)
         rows.append([f"client {client}", *(MARKS[state] for state in states), f"{replied} of {asked}"])
     headings = ["client", *(f"round {record['round_index']}" for record in rounds), "replies"]
     caption = (
         "Participation by client and round. Straggled: replied after fewer steps (simulated). Missing: "
-        "dropped out (simulated) or did not answer in time. Failed: see below. -: not sampled."
+        "dropped out (simulated) or did not answer in time. Failed: see below. Spare: asked, not needed. "
+        "-: not sampled."
     )
     return PageTable("participation", caption, headings, rows)
 
