@@ -17,7 +17,7 @@ from fl.distill.batches import shuffled_batches
 from fl.distill.optimizer import rate_share
 from fl.seeds import generator
 from fl.settings import Experiment
-from fl.state import flatten, load_flat, schema_digest
+from fl.state import flatten, learnt_values, load_flat, schema_digest
 from fl.task import RoundTask
 from fl.wire import read_array, task_records
 from models.architecture import Architecture
@@ -80,7 +80,8 @@ class Server:
 def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
     """All rounds that are left of a run; each is saved, then recorded, before the next begins.
 
-    Nothing but the student and its narrow width goes from round to round: clients and strategy draw anew
+    A private run ends early, before the round that would exceed its budget. Nothing but the student, its
+    narrow width and the account of privacy goes from round to round: clients and strategy draw anew
     from (seed, round, client, purpose), and clients make their optimisers anew.
 
     Raises:
@@ -92,7 +93,10 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
         student.weak = first_width(
             experiment, student.architecture, student.network, num_clients, server.strategy.device_of
         )
+    privacy = server.strategy.privacy
     for round_index in range(student.rounds_done + 1, experiment.strategy.num_rounds + 1):
+        if privacy is not None and privacy.is_exhausted:
+            return
         record, evaluation = run_round(server, student, grid, round_index)
         save_checkpoint(
             server.examiner.run_dir,
@@ -103,6 +107,7 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
                 "record": record,
                 "weak_plan": student.weak.plan if student.weak else None,
                 "inputs": dict(server.inputs),
+                "privacy": privacy.state() if privacy else None,
             },
             {"student": evaluation.scores, "int8": evaluation.scores_int8},
         )
@@ -130,6 +135,9 @@ def run_round(
         raise RuntimeError("the strategy returned nothing, though it raises when no reply is valid")
     student.network = student.architecture.build()  # so that nothing but these values goes on
     load_flat(student.network, read_array(aggregate, "state"))
+    privacy = server.strategy.privacy
+    if privacy and privacy.clips:
+        settle_batchnorm(server, student.network, round_index, "private-batchnorm")
     trained = time.perf_counter()
 
     pruned = prune_student(server, student, groups, round_index) if groups else None
@@ -146,10 +154,11 @@ def run_round(
             "wall": finished - started,
         },
         "clients": _clients_part(ledger),
-        "train": dict(losses),
+        "train": dict(losses) or None,
         **evaluation.parts,
         "bytes": {"down": ledger.down_bytes, "up": ledger.up_bytes},
-        "simulated": simulate(server, task),
+        "simulated": None if privacy else simulate(server, task),
+        "privacy": privacy.record() if privacy else None,
         "prune": pruned,
         "weak": weak,
     }
@@ -172,7 +181,7 @@ def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, 
         schema=schema_digest(student.network),
         learning_rate=distill.learning_rate * rate,
         measure_importance=prunes and clients_vote(experiment.compress),
-        quantize=round_index == last,
+        quantize=round_index == last and experiment.privacy.mechanism == "none",
     )
 
 
@@ -186,6 +195,8 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequ
         declared_examples=server.strategy.declared_examples,
     )
     server.strategy.expected = expected
+    if server.strategy.privacy:
+        server.strategy.learnt = learnt_values(student.network)
     server.strategy.weak = weak_part(student.weak, task, expected) if student.weak else None
 
 

@@ -14,6 +14,7 @@ from flwr.serverapp.strategy import FedProx
 
 from fl.devices import PROFILES, DeviceProfile, profile_of
 from fl.errors import ReplyError, RunError
+from fl.privacy.central_gaussian import CentralGaussian
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
@@ -70,6 +71,7 @@ class DeterministicFedProx(FedProx):
         distill: batch size and proximal term.
         declared_examples: clips of each client, by its number: 0, 1, ...
         fleet: nodes that enrolled; None where all clients are in processes of our own.
+        privacy: the mechanism of a private run, which then aggregates; set ``learnt`` before each round too.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class DeterministicFedProx(FedProx):
         distill: DistillSettings,
         declared_examples: Mapping[int, int],
         fleet: EnrolledFleet | None = None,
+        privacy: CentralGaussian | None = None,
     ) -> None:
         super().__init__(
             fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=distill.proximal_mu
@@ -88,6 +91,8 @@ class DeterministicFedProx(FedProx):
         self.seed = seed
         self.declared_examples = declared_examples
         self.fleet = fleet
+        self.privacy = privacy
+        self.learnt = np.empty(0, np.bool_)
         self.expected: Expectation | None = None
         self.weak: WeakPart | None = None
         self.ledger = Ledger()
@@ -101,7 +106,11 @@ class DeterministicFedProx(FedProx):
         """One message for each sampled client that does not drop out."""
         num_clients = len(self.declared_examples)
         nodes = self.connected(grid)
-        sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, num_clients)
+        private = self.privacy is not None
+        secret = self.privacy is not None and self.privacy.settings.secret_noise
+        sampled, stragglers, dropped = sample_clients(
+            self.settings, self.seed, server_round, num_clients, poisson=private, secret=secret
+        )
         missing = [client for client in sampled if client in dropped or client not in nodes]
         stragglers = [client for client in stragglers if client not in missing]
         self.ledger = Ledger(sampled=sampled, missing=missing, stragglers=stragglers)
@@ -127,10 +136,11 @@ class DeterministicFedProx(FedProx):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The mean of the valid replies, weighted by examples, added in the order of client ids.
 
-        Where widths differ, each value's is over those who hold it: see `mean_of_holders`.
+        Where widths differ, each value's is over those who hold it: see `mean_of_holders`. In a private run
+        all weigh the same, see `CentralGaussian`, and a round that nobody answers is noise alone.
 
         Raises:
-            RunError: no reply of the round is valid.
+            RunError: no reply of the round is valid; in a private run, though there were some.
         """
         self.reports = []
         answered = {self._client_of[reply.metadata.src_node_id]: reply for reply in replies}
@@ -140,10 +150,20 @@ class DeterministicFedProx(FedProx):
             else:
                 self._judge(client, answered[client])
         self.ledger.missing.sort()
-        if not self.reports:
+        if not self.reports and (self.privacy is None or self.ledger.failed):
             raise RunError(_nobody(server_round, self.ledger))
+        if self.privacy is not None:
+            return array_record(state=self._private_state(server_round, self.privacy)), MetricRecord()
         state = mean_of_holders(self._sent, self.reports, self.weak)
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
+
+    def _private_state(self, round_index: int, privacy: CentralGaussian) -> np.ndarray:
+        """What the mechanism releases; the clients' losses are not part of it."""
+        if not privacy.clips:
+            privacy.count_round()
+            return mean_of_holders(self._sent, self.reports, None)
+        states = [report.state for report in self.reports]
+        return privacy.aggregate(round_index, self._sent, states, self.learnt)
 
     def connected(self, grid: Grid) -> Mapping[int, int]:
         """Client -> node of all that could be asked now.

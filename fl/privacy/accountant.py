@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from scipy.optimize import brentq
-
 from fl.errors import RequestError
 
 LEAST_NOISE = 0.02
@@ -86,6 +84,7 @@ def calibrated_noise(target_epsilon: float, delta: float, sampling_rate: float, 
     Raises:
         RequestError: next to no noise would spend less.
     """
+    from scipy.optimize import brentq
 
     def spends(noise_multiplier: float) -> float:
         releases = (Releases(sampling_rate, noise_multiplier, num_releases),)

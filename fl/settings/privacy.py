@@ -14,7 +14,7 @@ class PrivacySettings:
     mechanism: str = setting(
         "none",
         Limit(choices=("none", "central_gaussian", "local_gaussian", "dp_sgd")),
-        doc="who adds noise. central_gaussian: a trusted server; local_gaussian: each client; dp_sgd: each step",
+        doc="who adds noise; central_gaussian: a trusted server, local_gaussian: clients, dp_sgd: each step",
     )
     target_epsilon: float = setting(
         0.0, NOT_NEGATIVE, doc="the noise is set so that all rounds spend this; 0: use noise_multiplier"
