@@ -29,6 +29,13 @@ def flatten(network: nn.Module) -> np.ndarray:
     return torch.cat([t.reshape(-1) for t in state_tensors(network).values()]).numpy()
 
 
+def learnt_values(network: nn.Module) -> np.ndarray:
+    """(num_values,), bool: which values of the flat state are parameters, not running statistics."""
+    parameters = dict(network.named_parameters())
+    masks = [np.full(tensor.numel(), name in parameters) for name, tensor in state_tensors(network).items()]
+    return np.concatenate(masks)
+
+
 @torch.no_grad()
 def load_flat(network: nn.Module, flat: np.ndarray) -> None:
     """Copy a flat array into a living network, in place: all state, buffers too.

@@ -18,7 +18,7 @@ from fl.distill.optimizer import rate_share
 from fl.errors import FailedRoundError
 from fl.seeds import generator
 from fl.settings import Experiment
-from fl.state import flatten, load_flat, schema_digest
+from fl.state import flatten, learnt_values, load_flat, schema_digest
 from fl.task import RoundTask
 from fl.wire import read_array, task_records
 from models.architecture import Architecture
@@ -84,7 +84,8 @@ class Server:
 def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
     """All rounds that are left of a run; each is saved, then recorded, before the next begins.
 
-    Nothing but the student and its narrow width goes from round to round: clients and strategy draw anew
+    A private run ends early, before the round that would exceed its budget. Nothing but the student, its
+    narrow width and the account of privacy goes from round to round: clients and strategy draw anew
     from (seed, round, client, purpose), and clients make their optimisers anew.
 
     Raises:
@@ -96,7 +97,10 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
         student.weak = first_width(
             experiment, student.architecture, student.network, num_clients, server.strategy.device_of
         )
+    privacy = server.strategy.privacy
     for round_index in range(student.rounds_done + 1, experiment.strategy.num_rounds + 1):
+        if privacy is not None and privacy.is_exhausted:
+            return
         record, evaluation = run_round(server, student, grid, round_index)
         save_checkpoint(
             server.examiner.run_dir,
@@ -108,6 +112,7 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
                 "weak_plan": student.weak.plan if student.weak else None,
                 "failed_in_a_row": student.failed_in_a_row,
                 "inputs": dict(server.inputs),
+                "privacy": privacy.state() if privacy else None,
             },
             {"student": evaluation.scores, "int8": evaluation.scores_int8},
         )
@@ -135,7 +140,7 @@ def run_round(
     weak = evaluate_weak(server, student, round_index)
     finished = time.perf_counter()
 
-    ledger = server.strategy.ledger
+    ledger, privacy = server.strategy.ledger, server.strategy.privacy
     record: Record = {
         "round_index": round_index,
         "seconds": {
@@ -144,10 +149,11 @@ def run_round(
             "wall": finished - started,
         },
         "clients": {**_clients_part(ledger), "aggregated": losses is not None},
-        "train": losses,
+        "train": losses or None,
         **evaluation.parts,
         "bytes": {"down": ledger.down_bytes, "up": ledger.up_bytes},
-        "simulated": simulate(server, task),
+        "simulated": None if privacy else simulate(server, task),
+        "privacy": privacy.record() if privacy else None,
         "prune": pruned,
         "weak": weak,
     }
@@ -180,6 +186,8 @@ def train_student(
     student.failed_in_a_row = 0
     student.network = student.architecture.build()  # so that nothing but these values goes on
     load_flat(student.network, read_array(aggregate, "state"))
+    if strategy.privacy and strategy.privacy.clips:
+        settle_batchnorm(server, student.network, task.round_index, "private-batchnorm")
     return dict(losses)
 
 
@@ -196,7 +204,7 @@ def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, 
         schema=schema_digest(student.network),
         learning_rate=distill.learning_rate * rate,
         measure_importance=prunes and clients_vote(experiment.compress),
-        quantize=round_index == last,
+        quantize=round_index == last and experiment.privacy.mechanism == "none",
     )
 
 
@@ -210,6 +218,8 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequ
         declared_examples=server.strategy.declared_examples,
     )
     server.strategy.expected = expected
+    if server.strategy.privacy:
+        server.strategy.learnt = learnt_values(student.network)
     server.strategy.weak = weak_part(student.weak, task, expected) if student.weak else None
 
 

@@ -15,6 +15,7 @@ from flwr.serverapp.strategy import FedProx
 from fl.devices import PROFILES, DeviceProfile, profile_of
 from fl.errors import FailedRoundError, ReplyError, RunError
 from fl.message_size import check_size
+from fl.privacy.central_gaussian import CentralGaussian
 from fl.reasons import one_line
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
@@ -77,6 +78,7 @@ class DeterministicFedProx(FedProx):
         distill: batch size and proximal term.
         declared_examples: clips of each client, by its number: 0, 1, ...
         fleet: nodes that enrolled; None where all clients are in processes of our own.
+        privacy: the mechanism of a private run, which then aggregates; set ``learnt`` before each round too.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class DeterministicFedProx(FedProx):
         distill: DistillSettings,
         declared_examples: Mapping[int, int],
         fleet: EnrolledFleet | None = None,
+        privacy: CentralGaussian | None = None,
     ) -> None:
         super().__init__(
             fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=distill.proximal_mu
@@ -95,6 +98,8 @@ class DeterministicFedProx(FedProx):
         self.seed = seed
         self.declared_examples = declared_examples
         self.fleet = fleet
+        self.privacy = privacy
+        self.learnt = np.empty(0, np.bool_)
         self.expected: Expectation | None = None
         self.weak: WeakPart | None = None
         self.ledger = Ledger()
@@ -109,7 +114,11 @@ class DeterministicFedProx(FedProx):
         """One message for each sampled client that does not drop out."""
         num_clients = len(self.declared_examples)
         nodes = self.connected(grid)
-        sampled, stragglers, dropped = sample_clients(self.settings, self.seed, server_round, num_clients)
+        private = self.privacy is not None
+        secret = self.privacy is not None and self.privacy.settings.secret_noise
+        sampled, stragglers, dropped = sample_clients(
+            self.settings, self.seed, server_round, num_clients, poisson=private, secret=secret
+        )
         spares, slow, lost = sample_spares(self.settings, self.seed, server_round, num_clients, sampled)
         gone = {*dropped, *lost} | (set(range(num_clients)) - nodes.keys())
         order = [client for client in (*sampled, *spares) if client not in gone]
@@ -146,10 +155,11 @@ class DeterministicFedProx(FedProx):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The mean of the valid replies, weighted by examples, added in the order of client ids.
 
-        Where widths differ, each value's is over those who hold it: see `mean_of_holders`.
+        Where widths differ, each value's is over those who hold it: see `mean_of_holders`. In a private run
+        all weigh the same, see `CentralGaussian`, and a round that nobody answers is noise alone.
 
         Raises:
-            FailedRoundError: too few replies of the round are valid.
+            FailedRoundError: too few replies of the round are valid; in a private run, none though some came.
         """
         self.reports = []
         answered = {self._client_of[reply.metadata.src_node_id]: reply for reply in replies}
@@ -164,10 +174,20 @@ class DeterministicFedProx(FedProx):
             else:
                 self._judge(client, answered[client])
         self.ledger.missing.sort()
+        if self.privacy is not None and (self.reports or not self.ledger.failed):
+            return array_record(state=self._private_state(server_round, self.privacy)), MetricRecord()
         if len(self.reports) < self.settings.min_replies:
             raise FailedRoundError(_too_few(server_round, self.ledger, self.settings.min_replies))
         state = mean_of_holders(self._sent, self.reports, self.weak)
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
+
+    def _private_state(self, round_index: int, privacy: CentralGaussian) -> np.ndarray:
+        """What the mechanism releases; the clients' losses are not part of it."""
+        if not privacy.clips:
+            privacy.count_round()
+            return mean_of_holders(self._sent, self.reports, None)
+        states = [report.state for report in self.reports]
+        return privacy.aggregate(round_index, self._sent, states, self.learnt)
 
     def connected(self, grid: Grid) -> Mapping[int, int]:
         """Client -> node of all that could be asked now.

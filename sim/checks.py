@@ -23,6 +23,7 @@ from fl.settings import (
     SystemSettings,
 )
 from models.names import hears
+from sim.privacy_checks import check_privacy
 from sim.trackers.tracking import check_tracking
 
 SYNTHETIC_FPS = 25
@@ -44,6 +45,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
     _check_replies(experiment.strategy, experiment.partition.num_clients)
     _check_fleet(experiment.fleet, experiment.partition.num_clients)
+    check_privacy(experiment)
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
     _check_attention(experiment.distill, experiment.system.student)

@@ -148,10 +148,33 @@ class Simulated(TypedDict):
 
 
 class Privacy(TypedDict):
-    """What the round has spent in all."""
+    """What all rounds so far have spent, and how; null without privacy.
+
+    Attributes:
+        epsilon: the tighter bound; null: there was no noise, so nothing bounds it.
+        delta: that it holds for.
+        mechanism: "central_gaussian".
+        unit: whom it protects: "client", all clips of one.
+        epsilon_pld: by privacy loss distributions.
+        epsilon_rdp: by Rényi divergence.
+        noise_multiplier: of all that the round released, over its sensitivity.
+        sampling_rate: probability with which a client took part.
+        expected_clients: on average in a round.
+        clip_norm: of the clients' updates in this round.
+        share_clipped: of the updates, with noise; only with adaptive clipping, which pays for it.
+    """
 
     epsilon: float | None
     delta: float | None
+    mechanism: NotRequired[str]
+    unit: NotRequired[str]
+    epsilon_pld: NotRequired[float | None]
+    epsilon_rdp: NotRequired[float | None]
+    noise_multiplier: NotRequired[float]
+    sampling_rate: NotRequired[float]
+    expected_clients: NotRequired[float]
+    clip_norm: NotRequired[float]
+    share_clipped: NotRequired[float]
 
 
 class Prune(TypedDict):

@@ -22,6 +22,7 @@ from fl.errors import FedpinError
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
+from fl.privacy.central_gaussian import CentralGaussian, central_mechanism
 from fl.settings import Experiment
 from server.app import make_server_app
 from server.evaluate import Evaluation, Examiner, calibration_clips
@@ -60,7 +61,7 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     """
     progress = Progress()
     trackers = open_trackers(experiment, run_dir, progress.line)
-    cache_dir = checks.cache_dir(experiment)
+    cache_dir, privacy = checks.cache_dir(experiment), central_mechanism(experiment)
     torch.set_num_threads(usable_cores())
     prepared = prepare(experiment, cache_dir, progress)
     torch.set_num_threads(1)
@@ -80,7 +81,10 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
             experiment.seed,
             experiment.distill,
             {client: len(rows) for client, rows in enumerate(prepared.rows)},
+            privacy=privacy,
         )
+        if privacy and resumed and resumed.privacy:
+            privacy.restore(resumed.privacy)
         last = [resumed.scores] if resumed else []
         num_rounds, first_round = experiment.strategy.num_rounds, student.rounds_done + 1
         with progress.rounds(num_rounds, len(prepared.rows), first_round) as display:
@@ -102,9 +106,28 @@ def run_experiment(experiment: Experiment, run_dir: Path, overrides: Sequence[st
     draw_figures(run_dir)
     draw_partition(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
+    tell_spent(privacy, progress, student.rounds_done, num_rounds)
     for caveat in told:
         progress.line(caveat)
     return run_dir
+
+
+def tell_spent(
+    privacy: CentralGaussian | None, progress: Progress, rounds_done: int, num_rounds: int
+) -> None:
+    """What a private run has spent, and why it ended early if it did."""
+    if privacy is None:
+        return
+    spent = privacy.epsilon
+    if rounds_done < num_rounds:
+        progress.line(
+            f"Ended after round {rounds_done} of {num_rounds}: one more would spend epsilon "
+            f"{privacy.epsilon_after_next:.4g}, above the budget of {privacy.budget:.4g}"
+        )
+    progress.line(
+        f"Privacy of each client: epsilon {spent.pld:.4g} (by Rényi divergence {spent.rdp:.4g}), "
+        f"delta {privacy.settings.delta:g}"
+    )
 
 
 def make_examiner(prepared: ServerPart, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +37,12 @@ class Resumed:
     Attributes:
         student: of the newest checkpoint that is not damaged.
         scores: its scores.
+        privacy: where the account of a private run stands; None: the student was trained without.
     """
 
     student: GlobalStudent
     scores: Scores
+    privacy: dict[str, Any] | None = None
 
 
 def resume(
@@ -73,7 +76,13 @@ def resume(
     if not kept or kept[-1]["round_index"] < found.round_index:
         append_round(run_dir, found.state["record"])
     tell(f"Resumed after round {found.round_index} of {experiment.strategy.num_rounds}")
-    return Resumed(student_of(found, experiment, len(prepared.rows)), Scores(**found.scores))
+    privacy = found.state.get("privacy")
+    if experiment.privacy.mechanism == "central_gaussian" and privacy is None:
+        raise RequestError(
+            f"privacy.mechanism must stay none after rounds without, as those of {found.folder}: what they "
+            "told of clients cannot be taken back; start a private run anew"
+        )
+    return Resumed(student_of(found, experiment, len(prepared.rows)), Scores(**found.scores), privacy)
 
 
 def inputs_of(prepared: ServerPart) -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch import nn
 
 from fl.compress.channels import TRACE_SIZE
 from fl.compress.prune import PruningPlan, apply_plan
-from fl.state import flatten, load_flat, schema_digest, state_tensors
+from fl.state import flatten, learnt_values, load_flat, schema_digest
 from models.architecture import Architecture
 
 
@@ -62,12 +62,9 @@ def nest(
     marked = copy.deepcopy(network).double()
     load_flat(marked, np.arange(flatten(marked).size, dtype=np.float64))
     apply_plan(marked, plan, image_size)
-    parameters = dict(marked.named_parameters())
     return NestedWidth(
         architecture=architecture.with_widths_of(marked),
         schema=schema_digest(marked),
         positions=flatten(marked).astype(np.int64),
-        learnt=np.concatenate(
-            [np.full(tensor.numel(), name in parameters) for name, tensor in state_tensors(marked).items()]
-        ),
+        learnt=learnt_values(marked),
     )

@@ -27,6 +27,7 @@ from fl.settings.federation import (
     StrategySettings,
 )
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, section, setting
+from fl.settings.privacy import PrivacySettings
 from fl.settings.tracking import TrackingSettings
 from fl.settings.training import (
     DistillSettings,
@@ -59,6 +60,7 @@ __all__ = [
     "MediaSettings",
     "OptimizerSettings",
     "PartitionSettings",
+    "PrivacySettings",
     "PublicTrainingSettings",
     "SplitSettings",
     "StrategySettings",

@@ -11,6 +11,7 @@ from fl.settings.federation import (
     StrategySettings,
 )
 from fl.settings.limits import NOT_NEGATIVE, section, setting
+from fl.settings.privacy import PrivacySettings
 from fl.settings.tracking import TrackingSettings
 from fl.settings.training import DistillSettings, SystemSettings, TeacherSettings, WarmupSettings
 
@@ -33,6 +34,7 @@ class Experiment:
     distill: DistillSettings = section(DistillSettings)
     compress: CompressSettings = section(CompressSettings)
     strategy: StrategySettings = section(StrategySettings)
+    privacy: PrivacySettings = section(PrivacySettings)
     fleet: FleetSettings = section(FleetSettings)
     grid: GridSettings = section(GridSettings)
     latency: LatencySettings = section(LatencySettings)

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl.cores import usable_cores
 from fl.data.shards import take
+from fl.privacy.central_gaussian import central_mechanism
 from fl.state import flatten
 from server.app import make_server_app
 from server.enrolment import EnrolledFleet, TeacherParcel, enrol_nodes, wait_for_nodes
@@ -28,7 +29,7 @@ from sim.progress import Progress
 from sim.record import append_round, read_rounds
 from sim.report.figures import draw_figures
 from sim.report.table import print_table, rows_of_run
-from sim.run import caveats, describe_teacher, finish, make_examiner
+from sim.run import caveats, describe_teacher, finish, make_examiner, tell_spent
 from sim.start import Scores, inputs_of, make_student
 from sim.trackers.tracking import open_trackers
 
@@ -102,7 +103,10 @@ def serve(
     teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
     student = make_student(prepared, experiment, cache_dir, progress)
     declared = {client: fleet.examples.get(client, 0) for client in range(num_clients)}
-    strategy = DeterministicFedProx(experiment.strategy, experiment.seed, experiment.distill, declared, fleet)
+    privacy = central_mechanism(experiment)
+    strategy = DeterministicFedProx(
+        experiment.strategy, experiment.seed, experiment.distill, declared, fleet, privacy
+    )
     nodes = [
         {"client_id": client, "num_examples": fleet.examples[client], "device": fleet.devices[client]}
         for client in sorted(fleet.nodes)
@@ -134,5 +138,6 @@ def serve(
                 )
     draw_figures(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
+    tell_spent(privacy, progress, student.rounds_done, experiment.strategy.num_rounds)
     for caveat in told:
         progress.line(caveat)
