@@ -20,6 +20,8 @@ from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
 from server.aggregation import mean_losses, mean_of_holders
+from server.aggregators.replies import Combined, Replies
+from server.aggregators.rules import combine
 from server.enrolment import EnrolledFleet
 from server.fleet import WeakPart
 from server.gate import Expectation, check_report
@@ -94,6 +96,7 @@ class DeterministicFedProx(FedProx):
         self.weak: WeakPart | None = None
         self.ledger = Ledger()
         self.reports: list[ClientReport] = []
+        self.combined: Combined | None = None
         self._client_of: dict[int, int] = {}
         self._sent = np.empty(0, np.float32)
 
@@ -129,7 +132,9 @@ class DeterministicFedProx(FedProx):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The mean of the valid replies, weighted by examples, added in the order of client ids.
 
-        Where widths differ, each value's is over those who hold it: see `mean_of_holders`.
+        Where widths differ, each value's is over those who hold it: see `mean_of_holders`. With another
+        ``strategy.aggregator`` its rule decides, and ``combined`` says what each reply counts; where too few
+        replied for it, the state stays as it was and nobody's vote counts.
 
         Raises:
             RunError: no reply of the round is valid.
@@ -144,8 +149,16 @@ class DeterministicFedProx(FedProx):
         self.ledger.missing.sort()
         if not self.reports:
             raise RunError(_nobody(server_round, self.ledger))
-        state = mean_of_holders(self._sent, self.reports, self.weak)
+        state = self._aggregate()
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
+
+    def _aggregate(self) -> np.ndarray:
+        if self.settings.aggregator == "mean":
+            return mean_of_holders(self._sent, self.reports, self.weak)
+        states, examples = zip(*((report.state, report.num_examples) for report in self.reports), strict=True)
+        replies = Replies(self._sent, list(states), list(examples), self.settings.num_byzantine)
+        self.combined = combine(self.settings.aggregator, replies)
+        return self._sent if self.combined is None else self.combined.state
 
     def connected(self, grid: Grid) -> Mapping[int, int]:
         """Client -> node of all that could be asked now.
@@ -174,6 +187,8 @@ class DeterministicFedProx(FedProx):
     @property
     def voters(self) -> list[ClientReport]:
         """Reports of those who train the global student at its full width, and so can judge all of it."""
+        if self.settings.aggregator != "mean" and self.combined is None:
+            return []
         return [report for report in self.reports if not self.is_weak(report.client_id)]
 
     def _judge(self, client: int, reply: Message) -> None:

@@ -22,6 +22,7 @@ from fl.settings import (
     SystemSettings,
 )
 from models.names import hears
+from sim.adversary_checks import check_adversary, check_aggregator
 from sim.trackers.tracking import check_tracking
 
 SYNTHETIC_FPS = 25
@@ -42,6 +43,8 @@ def check_consistency(experiment: Experiment) -> None:
     _check_calibration(experiment.compress)
     _check_pruning(experiment.compress, experiment.strategy.num_rounds)
     _check_fleet(experiment.fleet, experiment.partition.num_clients)
+    check_aggregator(experiment)
+    check_adversary(experiment)
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
     _check_attention(experiment.distill, experiment.system.student)

@@ -20,6 +20,7 @@ from fl.distill.teacher import outputs_folder
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
+from fl.poisoning.roster import malicious_clients
 from fl.settings import Experiment
 from server.app import make_server_app
 from server.evaluate import Evaluation, Examiner, calibration_clips
@@ -168,6 +169,8 @@ def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> C
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=cache_dir,
+        adversary=experiment.adversary,
+        malicious=malicious_clients(experiment.adversary, experiment.seed, len(prepared.rows)),
     )
 
 
