@@ -15,6 +15,7 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
+from clients.adversary import act
 from clients.device import (
     MAX_TEACHER_VALUES,
     Device,
@@ -24,14 +25,14 @@ from clients.device import (
     receive_teacher,
     threads_of,
 )
-from clients.round import EdgeClient, StageError, run_round
+from clients.round import EdgeClient, StageError
 from fl.data.shards import open_shard, take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, open_outputs
 from fl.errors import FedpinError
 from fl.message_size import check_size
 from fl.reasons import without_places
-from fl.settings import AugmentSettings, CompressSettings, DistillSettings
+from fl.settings import AdversarySettings, AugmentSettings, CompressSettings, DistillSettings
 from fl.settings.building import from_json
 from fl.task import Enrolment
 from fl.wire import enrolment_records, read_digests, read_task, read_teacher, report_records
@@ -57,6 +58,8 @@ class ClientSetup:
         compress: settings of importance and quantisation.
         seed: the run's.
         cache_dir: root of the cache.
+        adversary: what malicious clients do.
+        malicious: who they are.
     """
 
     shard: Path
@@ -70,6 +73,8 @@ class ClientSetup:
     compress: CompressSettings
     seed: int
     cache_dir: Path
+    adversary: AdversarySettings
+    malicious: frozenset[int]
 
 
 def make_client_app(setup: ClientSetup) -> ClientApp:
@@ -91,6 +96,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             compress=setup.compress,
             seed=setup.seed,
             cache_dir=setup.cache_dir,
+            adversary=setup.adversary if client_id in setup.malicious else None,
         )
         return train_reply(message, client, resident)
 
@@ -113,7 +119,7 @@ def train_reply(message: Message, client: EdgeClient, resident: dict[str, nn.Mod
     resident[key] = network  # last in the order of use
     if len(resident) > RESIDENT:
         del resident[next(iter(resident))]
-    return Message(report_records(run_round(task, client, network)), reply_to=message)
+    return Message(report_records(act(task, client, network)), reply_to=message)
 
 
 def open_teachers(setup: ClientSetup) -> dict[str, TeacherAnswers]:

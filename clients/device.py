@@ -19,6 +19,7 @@ from fl.devices import PROFILES, profile_of
 from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, load_teacher, teacher_outputs
 from fl.errors import RequestError, TeacherError
+from fl.poisoning.roster import malicious_clients
 from fl.settings import Experiment
 from fl.state import flatten, load_flat, teacher_digest
 from fl.task import Enrolment
@@ -228,6 +229,7 @@ def edge_client(device: Device, digest: str) -> EdgeClient:
     if not teacher_folder(device, digest).is_dir():
         raise TeacherError(f"this node does not hold the teacher {digest[:12]}: it must enrol first")
     experiment = device.experiment
+    malicious = malicious_clients(experiment.adversary, experiment.seed, experiment.partition.num_clients)
     return EdgeClient(
         client_id=device.client_id,
         view=device.view,
@@ -237,4 +239,5 @@ def edge_client(device: Device, digest: str) -> EdgeClient:
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=device.cache_dir,
+        adversary=experiment.adversary if device.client_id in malicious else None,
     )

@@ -36,6 +36,12 @@ def learnt_values(network: nn.Module) -> np.ndarray:
     return np.concatenate(masks)
 
 
+def value_mask(network: nn.Module, endings: tuple[str, ...]) -> np.ndarray:
+    """(num_values,), which values of the flat state belong to tensors whose names end so."""
+    tensors = state_tensors(network).items()
+    return np.concatenate([np.full(tensor.numel(), name.endswith(endings)) for name, tensor in tensors])
+
+
 @torch.no_grad()
 def load_flat(network: nn.Module, flat: np.ndarray) -> None:
     """Copy a flat array into a living network, in place: all state, buffers too.

@@ -207,7 +207,13 @@ def weak_part(weak: WeakWidth, task: RoundTask, expected: Expectation) -> WeakPa
         schema=nested.schema,
         measure_importance=False,
     )
+    variances = expected.variances
     narrow_expected = replace(
-        expected, num_values=nested.positions.size, schema=nested.schema, num_importances=0
+        expected,
+        num_values=nested.positions.size,
+        schema=nested.schema,
+        num_importances=0,
+        sent=narrow_task.state,
+        variances=None if variances is None else variances[nested.positions],
     )
     return WeakPart(weak.clients, narrow_task, narrow_expected, nested)

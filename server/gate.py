@@ -8,6 +8,10 @@ import numpy as np
 from fl.errors import ReplyError
 from fl.task import ClientReport
 
+MAX_MOVE = 100
+"""A reply's distance from what was sent is at most this many times 1 + the norm of what was sent: what honest
+training never nears. An update enlarged tenfold passes: it is for aggregators to withstand."""
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -19,6 +23,8 @@ class Expectation:
         num_importances: length of a vote; 0 when none was asked.
         declared_examples: clips that each client declared, by client id; an upper bound.
         max_abs: bound on the size of any value of the state.
+        sent: (num_values,), the state before the round; None: how far a reply moved is not judged.
+        variances: (num_values,), which values are variances, and so not negative; None: none.
     """
 
     num_values: int
@@ -26,6 +32,8 @@ class Expectation:
     num_importances: int
     declared_examples: Mapping[int, int]
     max_abs: float = 1e6
+    sent: np.ndarray | None = None
+    variances: np.ndarray | None = None
 
 
 def check_report(report: ClientReport, client_id: int, expected: Expectation) -> None:
@@ -51,6 +59,7 @@ def check_report(report: ClientReport, client_id: int, expected: Expectation) ->
     if report.num_steps < 1:
         raise ReplyError(f"num-steps must be at least 1, got {report.num_steps}")
     _check_values("state", report.state, expected.max_abs)
+    _check_move(report.state, expected)
     if report.importance.shape != (expected.num_importances,):
         raise ReplyError(
             f"importance must have shape ({expected.num_importances},), got {report.importance.shape}"
@@ -59,6 +68,18 @@ def check_report(report: ClientReport, client_id: int, expected: Expectation) ->
     for key, value in report.losses.items():
         if not np.isfinite(value):
             raise ReplyError(f"{key} must be finite, got {value}")
+
+
+def _check_move(state: np.ndarray, expected: Expectation) -> None:
+    """No variance below zero, and not further from what was sent than any training goes."""
+    if expected.variances is not None and (state[expected.variances] < 0).any():
+        bad = int((state[expected.variances] < 0).sum())
+        raise ReplyError(f"state must hold no negative variance, got {bad}")
+    if expected.sent is not None:
+        limit = MAX_MOVE * (1 + float(np.linalg.norm(expected.sent)))
+        norm = float(np.linalg.norm(state - expected.sent))
+        if norm > limit:
+            raise ReplyError(f"state must be within {limit:.4g} of the state that was sent, got {norm:.4g}")
 
 
 def _check_values(name: str, values: np.ndarray, max_abs: float) -> None:

@@ -70,6 +70,8 @@ def decide(
     reports: Sequence[ClientReport],
     rng: np.random.Generator,
     image_size: int,
+    *,
+    robust: bool = False,
 ) -> Decision:
     """The votes that count this round, as `CompressSettings.voters` asks.
 
@@ -81,6 +83,7 @@ def decide(
             them replied, the server decides without data.
         rng: draws the one client, and random votes.
         image_size: side of a frame, pixels.
+        robust: the median of the votes counts, not their mean.
     """
     num_units = sum(group.num_channels for group in groups)
     server_decides = not (clients_vote(settings) and reports)
@@ -96,9 +99,10 @@ def decide(
         [report.importance for report in reports],
         [report.num_examples for report in reports],
         settings.vote_limit,
+        robust=robust,
     )
     ids = tuple(report.client_id for report in reports)
-    return Decision(fair.mean, ids, tuple(ids[index] for index in fair.clipped))
+    return Decision(fair.vote, ids, tuple(ids[index] for index in fair.clipped))
 
 
 def check_reachable(

@@ -18,7 +18,7 @@ from fl.distill.optimizer import rate_share
 from fl.errors import FailedRoundError
 from fl.seeds import generator
 from fl.settings import Experiment
-from fl.state import flatten, learnt_values, load_flat, schema_digest
+from fl.state import flatten, learnt_values, load_flat, schema_digest, value_mask
 from fl.task import RoundTask
 from fl.wire import read_array, task_records
 from models.architecture import Architecture
@@ -33,6 +33,7 @@ from server.fleet import (
     weak_part,
 )
 from server.gate import Expectation
+from server.poisoning import adversary_part, aggregation_part
 from server.pruning import choose_plan, clients_vote, decide, scheduled_ratio
 from server.replies import gather
 from server.reports import client_agreement, simulate_devices
@@ -156,6 +157,10 @@ def run_round(
         "privacy": privacy.record() if privacy else None,
         "prune": pruned,
         "weak": weak,
+        "aggregation": aggregation_part(server.strategy),
+        "adversary": adversary_part(
+            server.experiment, server.strategy, student.network, server.examiner.test
+        ),
     }
     agreement = client_agreement(server.strategy.reports)
     if agreement is not None:
@@ -216,6 +221,8 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequ
         schema=task.schema,
         num_importances=num_importances,
         declared_examples=server.strategy.declared_examples,
+        sent=task.state,
+        variances=value_mask(student.network, ("running_var",)),
     )
     server.strategy.expected = expected
     if server.strategy.privacy:
@@ -234,7 +241,10 @@ def prune_student(
     image_size = server.experiment.data.clip.image_size
     ratio = scheduled_ratio(settings, round_index)
     rng = generator(server.experiment.seed, round_index, -1, "votes")
-    decision = decide(settings, groups, student.network, server.strategy.voters, rng, image_size)
+    robust = server.experiment.strategy.aggregator != "mean"
+    decision = decide(
+        settings, groups, student.network, server.strategy.voters, rng, image_size, robust=robust
+    )
     plan = choose_plan(
         settings,
         student.architecture,

@@ -21,6 +21,8 @@ from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
 from server.aggregation import mean_losses, mean_of_holders
+from server.aggregators.replies import Combined, Replies
+from server.aggregators.rules import combine
 from server.closing import Closing
 from server.enrolment import EnrolledFleet
 from server.fleet import WeakPart
@@ -105,6 +107,7 @@ class DeterministicFedProx(FedProx):
         self.ledger = Ledger()
         self.closing = Closing()
         self.reports: list[ClientReport] = []
+        self.combined: Combined | None = None
         self._client_of: dict[int, int] = {}
         self._sent = np.empty(0, np.float32)
 
@@ -156,7 +159,9 @@ class DeterministicFedProx(FedProx):
         """The mean of the valid replies, weighted by examples, added in the order of client ids.
 
         Where widths differ, each value's is over those who hold it: see `mean_of_holders`. In a private run
-        all weigh the same, see `CentralGaussian`, and a round that nobody answers is noise alone.
+        all weigh the same, see `CentralGaussian`, and a round that nobody answers is noise alone. With
+        another ``strategy.aggregator`` its rule decides, and ``combined`` says what each reply counts; where
+        too few replied for it, the state stays as it was and nobody's vote counts.
 
         Raises:
             FailedRoundError: too few replies of the round are valid; in a private run, none though some came.
@@ -178,7 +183,7 @@ class DeterministicFedProx(FedProx):
             return array_record(state=self._private_state(server_round, self.privacy)), MetricRecord()
         if len(self.reports) < self.settings.min_replies:
             raise FailedRoundError(_too_few(server_round, self.ledger, self.settings.min_replies))
-        state = mean_of_holders(self._sent, self.reports, self.weak)
+        state = self._aggregate()
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
 
     def _private_state(self, round_index: int, privacy: CentralGaussian) -> np.ndarray:
@@ -188,6 +193,14 @@ class DeterministicFedProx(FedProx):
             return mean_of_holders(self._sent, self.reports, None)
         states = [report.state for report in self.reports]
         return privacy.aggregate(round_index, self._sent, states, self.learnt)
+
+    def _aggregate(self) -> np.ndarray:
+        if self.settings.aggregator == "mean":
+            return mean_of_holders(self._sent, self.reports, self.weak)
+        states, examples = zip(*((report.state, report.num_examples) for report in self.reports), strict=True)
+        replies = Replies(self._sent, list(states), list(examples), self.settings.num_byzantine)
+        self.combined = combine(self.settings.aggregator, replies)
+        return self._sent if self.combined is None else self.combined.state
 
     def connected(self, grid: Grid) -> Mapping[int, int]:
         """Client -> node of all that could be asked now.
@@ -216,6 +229,8 @@ class DeterministicFedProx(FedProx):
     @property
     def voters(self) -> list[ClientReport]:
         """Reports of those who train the global student at its full width, and so can judge all of it."""
+        if self.settings.aggregator != "mean" and self.combined is None:
+            return []
         return [report for report in self.reports if not self.is_weak(report.client_id)]
 
     def hear(self, reply: Message) -> tuple[int, bool] | None:

@@ -23,11 +23,11 @@ class FairVotes:
     """The clients' votes, made one.
 
     Attributes:
-        mean: (units,), float32, the mean by examples.
+        vote: (units,), float32, the mean by examples, or the median.
         clipped: positions in the list of votes of those that were cut in some group.
     """
 
-    mean: FloatVector
+    vote: FloatVector
     clipped: tuple[int, ...]
 
 
@@ -36,8 +36,14 @@ def fair_votes(
     votes: Sequence[FloatVector],
     num_examples: Sequence[int],
     vote_limit: float,
+    *,
+    robust: bool = False,
 ) -> FairVotes:
     """Average votes by examples, each bounded so that one client cannot decide alone.
+
+    With ``robust`` the median of the clients' values counts for each unit, one client, one vote: then less
+    than half of those who vote cannot bring a unit beyond what the others say of it. The mean only bounds
+    what they do, and a vote turned upside down keeps every bound.
 
     Values below zero count as zero. A vote is scaled to mean 1, so its size says nothing. In each
     group its sum is then cut to ``vote_limit`` times the median of the clients' sums, which a single
@@ -50,12 +56,13 @@ def fair_votes(
         votes: one vector of all their units for each client, in the order of ``groups``.
         num_examples: of each client, positive.
         vote_limit: at least 1.
+        robust: as the state is aggregated by a rule that withstands bad clients.
     """
     ends = np.cumsum([0, *(group.num_channels for group in groups)]).tolist()
     spans = [slice(start, end) for start, end in pairwise(ends)]
     kinds = np.repeat([group.kind for group in groups], [group.num_channels for group in groups])
     scaled = [_scaled(vote, kinds) for vote in votes]
-    mean, clipped = np.ones(ends[-1], np.float64), set()
+    fair, clipped = np.ones(ends[-1], np.float64), set()
     for group, span in zip(groups, spans, strict=True):
         present = [index for index, vote in enumerate(scaled) if vote[kinds == group.kind].any()]
         if not present:
@@ -63,14 +70,18 @@ def fair_votes(
         sums = {index: float(scaled[index][span].sum()) for index in present}
         limit = vote_limit * statistics.median_low(sums.values())
         total = sum(num_examples[index] for index in present)
-        mean[span] = 0
+        cut = {index: scaled[index][span] for index in present}
         for index in present:
-            values = scaled[index][span]
             if sums[index] > limit:
-                values = values * np.float32(limit / sums[index])
+                cut[index] = cut[index] * np.float32(limit / sums[index])
                 clipped.add(index)
-            mean[span] += values * (num_examples[index] / total)
-    return FairVotes(mean.astype(np.float32), tuple(sorted(clipped)))
+        if robust:
+            fair[span] = np.median(list(cut.values()), axis=0)
+            continue
+        fair[span] = 0
+        for index, values in cut.items():
+            fair[span] += values * (num_examples[index] / total)
+    return FairVotes(fair.astype(np.float32), tuple(sorted(clipped)))
 
 
 def _scaled(vote: FloatVector, kinds: np.ndarray) -> FloatVector:

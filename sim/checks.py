@@ -23,6 +23,7 @@ from fl.settings import (
     SystemSettings,
 )
 from models.names import hears
+from sim.adversary_checks import check_adversary, check_aggregator
 from sim.privacy_checks import check_privacy
 from sim.trackers.tracking import check_tracking
 
@@ -46,6 +47,8 @@ def check_consistency(experiment: Experiment) -> None:
     _check_replies(experiment.strategy, experiment.partition.num_clients)
     _check_fleet(experiment.fleet, experiment.partition.num_clients)
     check_privacy(experiment)
+    check_aggregator(experiment)
+    check_adversary(experiment)
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
     _check_attention(experiment.distill, experiment.system.student)

@@ -27,6 +27,11 @@ def check_privacy(experiment: Experiment) -> None:
             f"fleet must be uniform with privacy=central_gaussian, got {experiment.fleet.kind!r}: all "
             "clients must contribute to the same values; add fleet=uniform"
         )
+    if experiment.strategy.aggregator != "mean":
+        raise RequestError(
+            "strategy.aggregator must be mean with privacy=central_gaussian, got "
+            f"{experiment.strategy.aggregator!r}: the noise is made for a sum; set strategy.aggregator=mean"
+        )
     if experiment.strategy.over_sampling:
         raise RequestError(
             "strategy.over_sampling must be 0 with privacy=central_gaussian, got "

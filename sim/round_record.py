@@ -197,6 +197,56 @@ class Prune(TypedDict):
     optimizer_state: NotRequired[str | None]
 
 
+class Aggregation(TypedDict):
+    """Present where ``strategy.aggregator`` is not the mean: what the rule did with the replies.
+
+    Attributes:
+        aggregator: its name.
+        num_byzantine: bad clients that it was told to withstand.
+        fewest_replies: what its theory asks for; with fewer the global student stays as it was.
+        weights: of each client in ``clients.replied``, what its reply counts, as in
+            `server.aggregators.replies.Combined`; null: too few replied.
+        left_out: ids of those that count for less than half of an equal share.
+    """
+
+    aggregator: str
+    num_byzantine: int
+    fewest_replies: int
+    weights: list[float] | None
+    left_out: list[int]
+
+
+class Adversary(TypedDict):
+    """Present where clients are malicious: who, what became of their replies, and whether they had success.
+
+    Only the record knows who they are; gate and aggregators do not. For gate and rule, ``malicious_`` are the
+    true positives and ``honest_`` the false ones.
+
+    Attributes:
+        kind: what they do, `fl.settings.adversary.KINDS`.
+        malicious: ids, of all clients.
+        malicious_refused: of them, those whose reply the gate refused.
+        malicious_left_out: those whom the rule left out.
+        malicious_counted: those whose replies passed both.
+        honest_refused: honest clients that the gate refused.
+        honest_left_out: honest clients that the rule left out.
+        attack_success: of a backdoor, share of the test clips with the trigger that are called its target,
+            though they are not; else share of the fake test clips that are called real. Float student,
+            after pruning.
+        without_trigger: the same share of the same clips as they are.
+    """
+
+    kind: str
+    malicious: list[int]
+    malicious_refused: list[int]
+    malicious_left_out: list[int]
+    malicious_counted: list[int]
+    honest_refused: list[int]
+    honest_left_out: list[int]
+    attack_success: float | None
+    without_trigger: float | None
+
+
 Measured = TypedDict(
     "Measured",
     {"student": Student | None, "global": Detection | None, "eps": Eps | None, "onnx": Onnx | None},
@@ -238,6 +288,8 @@ RoundRecord = TypedDict(
         "privacy": Privacy | None,
         "prune": NotRequired[Prune | None],
         "weak": NotRequired[Weak | None],
+        "aggregation": NotRequired[Aggregation | None],
+        "adversary": NotRequired[Adversary | None],
     },
 )
 """One line of ``rounds.jsonl``, a public interface; rounds count from 1; null: there is no such thing."""

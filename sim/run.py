@@ -22,6 +22,7 @@ from fl.errors import FedpinError
 from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
+from fl.poisoning.roster import malicious_clients
 from fl.privacy.central_gaussian import CentralGaussian, central_mechanism
 from fl.settings import Experiment
 from server.app import make_server_app
@@ -193,6 +194,8 @@ def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> C
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=cache_dir,
+        adversary=experiment.adversary,
+        malicious=malicious_clients(experiment.adversary, experiment.seed, len(prepared.rows)),
     )
 
 

@@ -17,6 +17,7 @@ from models.architecture import Architecture
 from server.aggregation import mean_of_holders, weighted_mean
 from server.fleet import WeakPart
 from server.gate import Expectation
+from server.poisoning import aggregation_part
 from server.replies import gather
 from server.sampling import sample_clients, sample_spares
 from server.strategy import DeterministicFedProx
@@ -227,6 +228,35 @@ def test_where_all_hold_everything_the_mean_is_bit_for_bit_the_plain_one() -> No
     plain = weighted_mean([report.state for report in reports], reports)
     assert mean_of_holders(START, reports, None).tobytes() == plain.tobytes()
     assert mean_of_holders(START, reports, weak(7)).tobytes() == plain.tobytes()
+
+
+def test_a_robust_rule_takes_the_place_of_the_mean_and_says_what_counts() -> None:
+    strategy, state = run_round(good_report, replace(ALL, aggregator="median", num_byzantine=1))
+    assert state.tolist() == [1, 1, 1, 1]
+    assert strategy.combined is not None
+    assert strategy.combined.weights.tolist() == [0, 1, 0]
+    assert aggregation_part(strategy) == {
+        "aggregator": "median",
+        "num_byzantine": 1,
+        "fewest_replies": 3,
+        "weights": [0, 1, 0],
+        "left_out": [0, 2],
+    }
+    assert [report.client_id for report in strategy.voters] == [0, 1, 2]
+
+
+def test_with_too_few_replies_for_the_rule_the_state_stays_and_nobody_votes() -> None:
+    strategy, state = run_round(nan_from(2), replace(ALL, aggregator="median", num_byzantine=1))
+    assert state.tolist() == [0, 0, 0, 0]
+    assert strategy.combined is None
+    assert strategy.voters == []
+    told = aggregation_part(strategy)
+    assert told is not None
+    assert (told["weights"], told["left_out"]) == (None, [])
+
+
+def test_the_mean_tells_of_no_rule() -> None:
+    assert aggregation_part(run_round(good_report)[0]) is None
 
 
 def test_sampling_depends_on_seed_and_round_only() -> None:

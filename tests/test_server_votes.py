@@ -20,7 +20,7 @@ def honest(seed: int, num_clients: int) -> list[np.ndarray]:
 
 
 def plan_of(votes: list[np.ndarray], examples: list[int]) -> dict[str, list[int]]:
-    mean = fair_votes(GROUPS, votes, examples, LIMIT).mean
+    mean = fair_votes(GROUPS, votes, examples, LIMIT).vote
     return make_plan(
         GROUPS,
         mean,
@@ -35,9 +35,9 @@ def plan_of(votes: list[np.ndarray], examples: list[int]) -> dict[str, list[int]
 def test_honest_votes_are_averaged_by_examples_and_not_cut() -> None:
     votes, examples = honest(0, 3), [1, 2, 5]
     fair = fair_votes(GROUPS, votes, examples, LIMIT)
-    np.testing.assert_allclose(fair.mean, np.average(votes, axis=0, weights=examples), rtol=1e-5)
+    np.testing.assert_allclose(fair.vote, np.average(votes, axis=0, weights=examples), rtol=1e-5)
     assert fair.clipped == ()
-    assert fair.mean.dtype == np.float32
+    assert fair.vote.dtype == np.float32
 
 
 @settings(max_examples=25, deadline=None)
@@ -75,7 +75,7 @@ def test_any_vote_moves_the_sum_of_a_group_by_no_more_than_a_few_honest_ones(
         bad = -votes[0]
     else:
         bad = (rng.pareto(0.3, 100) if dishonest == "random" else rng.random(100) * 1e6).astype(np.float32)
-    mean = fair_votes(GROUPS, [bad, *votes[1:]], [1] * num_clients, LIMIT).mean
+    mean = fair_votes(GROUPS, [bad, *votes[1:]], [1] * num_clients, LIMIT).vote
     assert (mean >= 0).all()
     for span in SPANS:
         others = [float(vote[span].sum()) for vote in votes[1:]]
@@ -94,15 +94,33 @@ def test_a_vote_for_one_group_alone_is_cut_and_named() -> None:
     sums = [vote[:32].sum() for vote in votes]
     fair = fair_votes(GROUPS, [*votes, greedy], [1] * 6, 1.5)
     assert fair.clipped == (5,)
-    assert fair.mean[0] * 6 - sum(v[0] for v in votes) == pytest.approx(1.5 * sorted(sums)[2], rel=0.2)
+    assert fair.vote[0] * 6 - sum(v[0] for v in votes) == pytest.approx(1.5 * sorted(sums)[2], rel=0.2)
 
 
 def test_a_kind_on_which_a_client_abstains_is_decided_by_the_others() -> None:
     votes = honest(2, 3)
     votes[0][:96] = 0
-    mean = fair_votes(GROUPS, votes, [10, 1, 1], LIMIT).mean
+    mean = fair_votes(GROUPS, votes, [10, 1, 1], LIMIT).vote
     np.testing.assert_allclose(mean[:96], (votes[1][:96] + votes[2][:96]) / 2, rtol=1e-5)
 
 
 def test_where_all_abstain_every_unit_counts_one() -> None:
-    assert (fair_votes(GROUPS, [np.zeros(100, np.float32)] * 2, [1, 1], LIMIT).mean == 1).all()
+    assert (fair_votes(GROUPS, [np.zeros(100, np.float32)] * 2, [1, 1], LIMIT).vote == 1).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), bad=st.integers(1, 4))
+def test_the_median_of_votes_stays_within_what_the_honest_majority_says(seed: int, bad: int) -> None:
+    votes = honest(seed, 9)
+    turned = [vote.max() + vote.min() - vote for vote in votes[:bad]]
+    turned = [(vote / vote.mean()).astype(np.float32) for vote in turned]
+    fair = fair_votes(GROUPS, [*turned, *votes[bad:]], [100] * bad + [1] * (9 - bad), LIMIT, robust=True).vote
+    others = np.array(votes[bad:])
+    assert (fair >= others.min(axis=0) * 0.999).all()
+    assert (fair <= others.max(axis=0) * 1.001).all()
+
+
+def test_the_median_of_votes_is_one_client_one_vote() -> None:
+    votes = honest(4, 5)
+    fair = fair_votes(GROUPS, votes, [1, 1, 1, 1, 1000], LIMIT, robust=True)
+    np.testing.assert_allclose(fair.vote, np.median(votes, axis=0), rtol=1e-6)

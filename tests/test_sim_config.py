@@ -61,6 +61,7 @@ def test_every_group_file_composes_and_only_holds_what_differs_from_the_schema(g
     rootless = group == "data" and option != "synthetic"
     rootless = rootless or option == "few_videos" or option.endswith("_full")
     overrides = [f"{group}={option}"] + (["data.root=/"] if rootless else [])
+    overrides += ["compress.int8=static"] if option == "poisoned_calibration" else []
     if option == "mlflow":
         pytest.importorskip("mlflow", reason="MLflow, an extra, is not installed")
     got = request(*overrides)
@@ -116,6 +117,11 @@ BAD = [
         "system.teacher=resnet18",
         "system.teacher and system.student must take the same input, got resnet18 and pin_lite",
     ),
+    (
+        "strategy.num_byzantine=1",
+        "strategy.num_byzantine must be 0 for strategy.aggregator=mean, which withstands no bad client",
+    ),
+    ("adversary.share=1.5", "adversary.share must be in [0, 1], got 1.5"),
     ("compress.prune_rounds=[3,3]", "compress.prune_rounds must rise without repeats, got [3,3]"),
     ("compress.prune_rounds=[0]", "must lie within 1 and strategy.num_rounds = 5, got [0]"),
     ("strategy.num_rounds=2", "must lie within 1 and strategy.num_rounds = 2, got [2,3]"),

@@ -4,6 +4,7 @@ No heavy import here: the command line checks a request against these before tor
 Field names equal the YAML keys. `sim.config` turns Hydra's configuration into `Experiment`.
 """
 
+from fl.settings.adversary import AdversarySettings
 from fl.settings.data import (
     AugmentSettings,
     ClipSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "NOT_NEGATIVE",
     "POSITIVE",
     "SHARE",
+    "AdversarySettings",
     "AugmentSettings",
     "ClipSettings",
     "CompressSettings",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fl.settings.adversary import AdversarySettings
 from fl.settings.data import AugmentSettings, DataSettings, PartitionSettings, SplitSettings
 from fl.settings.federation import (
     CompressSettings,
@@ -36,6 +37,7 @@ class Experiment:
     strategy: StrategySettings = section(StrategySettings)
     privacy: PrivacySettings = section(PrivacySettings)
     fleet: FleetSettings = section(FleetSettings)
+    adversary: AdversarySettings = section(AdversarySettings)
     grid: GridSettings = section(GridSettings)
     latency: LatencySettings = section(LatencySettings)
     tracking: TrackingSettings = section(TrackingSettings)

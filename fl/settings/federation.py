@@ -5,6 +5,18 @@ from dataclasses import dataclass
 from fl.devices import PROFILES
 from fl.settings.limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, setting
 
+AGGREGATORS = (
+    "mean",
+    "median",
+    "trimmed_mean",
+    "krum",
+    "multi_krum",
+    "bulyan",
+    "geometric_median",
+    "norm_clipping",
+)
+"""How replies become one state: see `server.aggregators.rules`."""
+
 
 @dataclass(frozen=True)
 class CompressSettings:
@@ -87,6 +99,14 @@ class StrategySettings:
     )
     dropout_share: float = setting(
         0.05, Limit(low=0, high=1, high_open=True), doc="simulated: sampled clients that never answer"
+    )
+    aggregator: str = setting(
+        "mean",
+        Limit(choices=AGGREGATORS),
+        doc="how the clients' students become one; mean: by examples (FedAvg), the others withstand bad ones",
+    )
+    num_byzantine: int = setting(
+        0, NOT_NEGATIVE, doc="bad clients among the sampled that strategy.aggregator must withstand"
     )
     round_timeout_s: float = setting(600.0, POSITIVE, doc="a round closes after this time, s")
     over_sampling: float = setting(
