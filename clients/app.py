@@ -21,7 +21,8 @@ from fl.data.shards import open_shard, take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, open_outputs
 from fl.errors import FedpinError
-from fl.settings import AugmentSettings, CompressSettings, DistillSettings
+from fl.privacy.data_flow import told_reason
+from fl.settings import AugmentSettings, CompressSettings, DistillSettings, PrivacySettings
 from fl.settings.building import from_json
 from fl.task import Enrolment
 from fl.wire import enrolment_records, read_digests, read_task, read_teacher, report_records
@@ -47,6 +48,7 @@ class ClientSetup:
         compress: settings of importance and quantisation.
         seed: the run's.
         cache_dir: root of the cache.
+        privacy: what protects the clients' clips.
     """
 
     shard: Path
@@ -60,6 +62,7 @@ class ClientSetup:
     compress: CompressSettings
     seed: int
     cache_dir: Path
+    privacy: PrivacySettings = PrivacySettings()
 
 
 def make_client_app(setup: ClientSetup) -> ClientApp:
@@ -81,6 +84,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             compress=setup.compress,
             seed=setup.seed,
             cache_dir=setup.cache_dir,
+            privacy=setup.privacy,
         )
         return train_reply(message, client, resident)
 
@@ -94,6 +98,9 @@ def train_reply(message: Message, client: EdgeClient, resident: dict[str, nn.Mod
         message: with a task.
         client: who does it.
         resident: networks by architecture, least recently used first; kept up to date.
+
+    Raises:
+        StageError: its work failed; the message is what may be told of it.
     """
     task = read_task(message.content)
     key = task.architecture.sha256
@@ -103,7 +110,12 @@ def train_reply(message: Message, client: EdgeClient, resident: dict[str, nn.Mod
     resident[key] = network  # last in the order of use
     if len(resident) > RESIDENT:
         del resident[next(iter(resident))]
-    return Message(report_records(run_round(task, client, network)), reply_to=message)
+    mechanism = client.privacy.mechanism
+    try:
+        report = run_round(task, client, network)
+    except StageError as error:
+        raise StageError(told_reason(str(error), mechanism)) from error
+    return Message(report_records(report, mechanism), reply_to=message)
 
 
 def open_teachers(setup: ClientSetup) -> dict[str, TeacherAnswers]:
@@ -157,14 +169,17 @@ def _enrolled(message: Message, enrolment: Enrolment) -> Message:
 
 def _answer(message: Message, context: Context, work: Callable[[Device, str], Message]) -> Message:
     """Open the node's device and do the work; a failure is logged here and told without paths."""
+    mechanism = "none"
     try:
         experiment = from_json(str(context.run_config["experiment"]))
+        mechanism = experiment.privacy.mechanism
         torch.set_num_threads(threads_of(context.node_config))
         teacher, store = read_digests(message.content)
         return work(open_device(context.node_config, experiment, store), teacher)
     except Exception as error:
         log.exception("the work of a %s message failed", message.metadata.message_type)
-        return Message(Error(CLIENT_ERROR, reason_without_places(error, context)), reply_to=message)
+        reason = told_reason(reason_without_places(error, context), mechanism)
+        return Message(Error(CLIENT_ERROR, reason), reply_to=message)
 
 
 def reason_without_places(error: Exception, context: Context) -> str:

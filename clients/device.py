@@ -237,4 +237,5 @@ def edge_client(device: Device, digest: str) -> EdgeClient:
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=device.cache_dir,
+        privacy=experiment.privacy,
     )

@@ -19,6 +19,7 @@ class Expectation:
         num_importances: length of a vote; 0 when none was asked.
         declared_examples: clips that each client declared, by client id; an upper bound.
         max_abs: bound on the size of any value of the state.
+        mechanism: ``privacy.mechanism``: which fields a reply has.
     """
 
     num_values: int
@@ -26,6 +27,7 @@ class Expectation:
     num_importances: int
     declared_examples: Mapping[int, int]
     max_abs: float = 1e6
+    mechanism: str = "none"
 
 
 def check_report(report: ClientReport, client_id: int, expected: Expectation) -> None:

@@ -184,6 +184,7 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequ
         schema=task.schema,
         num_importances=num_importances,
         declared_examples=server.strategy.declared_examples,
+        mechanism=server.experiment.privacy.mechanism,
     )
     server.strategy.expected = expected
     server.strategy.weak = weak_part(student.weak, task, expected) if student.weak else None

@@ -185,7 +185,7 @@ class DeterministicFedProx(FedProx):
             expected = self.weak.expected if self.weak and self.is_weak(client) else self.expected
             if expected is None:
                 raise RunError("the strategy was not told what to expect of this round")
-            report = read_report(reply.content)
+            report = read_report(reply.content, expected.mechanism)
             check_report(report, client, expected)
         except ReplyError as error:
             self.ledger.failed.append(Failure(client, "gate", str(error)))
