@@ -31,8 +31,9 @@ from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, open_outputs
 from fl.errors import FedpinError
 from fl.message_size import check_size
+from fl.privacy.data_flow import told_reason
 from fl.reasons import without_places
-from fl.settings import AdversarySettings, AugmentSettings, CompressSettings, DistillSettings
+from fl.settings import AdversarySettings, AugmentSettings, CompressSettings, DistillSettings, PrivacySettings
 from fl.settings.building import from_json
 from fl.task import Enrolment
 from fl.wire import enrolment_records, read_digests, read_task, read_teacher, report_records
@@ -58,6 +59,7 @@ class ClientSetup:
         compress: settings of importance and quantisation.
         seed: the run's.
         cache_dir: root of the cache.
+        privacy: what protects the clients' clips.
         adversary: what malicious clients do.
         malicious: who they are.
     """
@@ -73,6 +75,7 @@ class ClientSetup:
     compress: CompressSettings
     seed: int
     cache_dir: Path
+    privacy: PrivacySettings
     adversary: AdversarySettings
     malicious: frozenset[int]
 
@@ -96,6 +99,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             compress=setup.compress,
             seed=setup.seed,
             cache_dir=setup.cache_dir,
+            privacy=setup.privacy,
             adversary=setup.adversary if client_id in setup.malicious else None,
         )
         return train_reply(message, client, resident)
@@ -110,6 +114,9 @@ def train_reply(message: Message, client: EdgeClient, resident: dict[str, nn.Mod
         message: with a task.
         client: who does it.
         resident: networks by architecture, least recently used first; kept up to date.
+
+    Raises:
+        StageError: its work failed; the message is what may be told of it.
     """
     task = read_task(message.content)
     key = task.architecture.sha256
@@ -119,7 +126,12 @@ def train_reply(message: Message, client: EdgeClient, resident: dict[str, nn.Mod
     resident[key] = network  # last in the order of use
     if len(resident) > RESIDENT:
         del resident[next(iter(resident))]
-    return Message(report_records(act(task, client, network)), reply_to=message)
+    mechanism = client.privacy.mechanism
+    try:
+        report = act(task, client, network)
+    except StageError as error:
+        raise StageError(told_reason(str(error), mechanism)) from error
+    return Message(report_records(report, mechanism), reply_to=message)
 
 
 def open_teachers(setup: ClientSetup) -> dict[str, TeacherAnswers]:
@@ -173,15 +185,17 @@ def _enrolled(message: Message, enrolment: Enrolment) -> Message:
 
 def _answer(message: Message, context: Context, work: Callable[[Device, str], Message]) -> Message:
     """Open the node's device and do the work; a failure is logged here and told without paths."""
+    mechanism = "none"
     try:
         experiment = from_json(str(context.run_config["experiment"]))
+        mechanism = experiment.privacy.mechanism
         torch.set_num_threads(threads_of(context.node_config))
         check_size(message.content, MAX_TEACHER_VALUES)
         teacher, store = read_digests(message.content)
         return work(open_device(context.node_config, experiment, store), teacher)
     except Exception as error:
         log.exception("the work of a %s message failed", message.metadata.message_type)
-        return Message(Error(CLIENT_ERROR, reason_of(error)), reply_to=message)
+        return Message(Error(CLIENT_ERROR, told_reason(reason_of(error), mechanism)), reply_to=message)
 
 
 def reason_of(error: Exception) -> str:

@@ -239,5 +239,6 @@ def edge_client(device: Device, digest: str) -> EdgeClient:
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=device.cache_dir,
+        privacy=experiment.privacy,
         adversary=experiment.adversary if device.client_id in malicious else None,
     )

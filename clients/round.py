@@ -22,7 +22,7 @@ from fl.distill.loop import MeanLosses, take_steps
 from fl.distill.losses import LossTerms, batch_loss
 from fl.distill.optimizer import class_weights, make_optimizer
 from fl.seeds import generator
-from fl.settings import AdversarySettings, AugmentSettings, CompressSettings, DistillSettings
+from fl.settings import AdversarySettings, AugmentSettings, CompressSettings, DistillSettings, PrivacySettings
 from fl.state import flatten, load_flat
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
 
@@ -46,6 +46,7 @@ class EdgeClient:
         compress: settings of the importance and of the quantised copy.
         seed: the run's.
         cache_dir: where exported graphs are kept.
+        privacy: what protects its clips, and so what it tells.
         adversary: what a malicious client does, see `clients.adversary`; None: it is honest.
     """
 
@@ -57,6 +58,7 @@ class EdgeClient:
     compress: CompressSettings
     seed: int
     cache_dir: Path
+    privacy: PrivacySettings = PrivacySettings()
     adversary: AdversarySettings | None = None
 
 

@@ -36,14 +36,16 @@ class RoundTask:
 class ClientReport:
     """What a client says after its work.
 
+    Some of it stays at the client under a ``privacy.mechanism``: `fl.privacy.data_flow` says what.
+
     Attributes:
         client_id: the partition id.
         num_examples: clips in its shard: its weight.
         num_steps: optimiser steps done.
         state: (num_values,), float32, the locally trained student's flat state.
         schema: digest of the flat state's names and shapes.
-        losses: mean of each loss term, by the keys of `rounds.jsonl`.
-        seconds: wall time of the work at the client.
+        losses: mean of each loss term, by the keys of `rounds.jsonl`; empty where it stays at the client.
+        seconds: wall time of the work at the client; None where it stays there.
         importance: (num_units,), float32, its vote, one for each removable unit; empty where not asked.
         int8_agreement: share of its clips on which its INT8 copy decides as the float one; None
             where it was not asked or cannot be measured.
@@ -55,7 +57,7 @@ class ClientReport:
     state: np.ndarray
     schema: str
     losses: dict[str, float]
-    seconds: float
+    seconds: float | None
     importance: np.ndarray
     int8_agreement: float | None = None
 

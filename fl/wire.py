@@ -1,18 +1,23 @@
 """RoundTask and ClientReport as Flower records and back; raw little-endian bytes, never pickle.
 
 A task is three records: ``arrays`` (the flat state, one object for all clients of a round),
-``config`` (the same for all) and ``client`` (what differs). A report is ``arrays`` and ``metrics``.
+``config`` (the same for all) and ``client`` (what differs). A report is ``arrays``, ``metrics`` and
+``config``. What comes from a client has the fields of `fl.privacy.data_flow`, and no others.
 """
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from fl.errors import ReplyError
+from fl.privacy.data_flow import check_incoming, outgoing
 from fl.task import LOSS_KEYS, ClientReport, Enrolment, RoundTask
 from models.architecture import Architecture
 
 STYPE = "fedpin.raw"
 _NONE = -1.0
+
+Fields = dict[str, np.ndarray | int | float | str | None]
+"""Key -> what a message holds under it; None: nothing."""
 
 
 def array_record(**arrays: np.ndarray) -> ArrayRecord:
@@ -102,9 +107,13 @@ def read_teacher(content: RecordDict) -> tuple[str, np.ndarray]:
 
 def enrolment_records(enrolment: Enrolment) -> RecordDict:
     """An enrolment as the content of a reply."""
-    metrics = MetricRecord({"client-id": enrolment.client_id, "num-examples": enrolment.num_examples})
-    config = ConfigRecord({"device": enrolment.device, "teacher": enrolment.teacher})
-    return RecordDict({"metrics": metrics, "config": config})
+    fields: Fields = {
+        "client-id": enrolment.client_id,
+        "num-examples": enrolment.num_examples,
+        "device": enrolment.device,
+        "teacher": enrolment.teacher,
+    }
+    return _content(outgoing("enrolment", fields, "none"))
 
 
 def read_enrolment(content: RecordDict) -> Enrolment:
@@ -123,49 +132,64 @@ def read_enrolment(content: RecordDict) -> Enrolment:
     return Enrolment(_whole(metrics, "client-id"), _whole(metrics, "num-examples"), device, teacher)
 
 
-def report_records(report: ClientReport) -> RecordDict:
-    """A report as the content of a reply."""
-    agreement = _NONE if report.int8_agreement is None else report.int8_agreement
-    metrics = MetricRecord(
-        {
-            "client-id": report.client_id,
-            "num-examples": report.num_examples,
-            "num-steps": report.num_steps,
-            "seconds": report.seconds,
-            "int8-agreement": agreement,
-            **{key: float(report.losses[key]) for key in LOSS_KEYS},
-        }
-    )
-    arrays = array_record(state=report.state, importance=report.importance)
-    return RecordDict(
-        {"arrays": arrays, "metrics": metrics, "config": ConfigRecord({"schema": report.schema})}
-    )
+def report_records(report: ClientReport, mechanism: str = "none") -> RecordDict:
+    """A report as the content of a reply: what may leave the client under a ``privacy.mechanism``."""
+    fields: Fields = {
+        "state": report.state,
+        "importance": report.importance,
+        "client-id": report.client_id,
+        "num-examples": report.num_examples,
+        "num-steps": report.num_steps,
+        "seconds": report.seconds,
+        "int8-agreement": _NONE if report.int8_agreement is None else report.int8_agreement,
+        **{key: float(value) for key, value in report.losses.items()},
+        "schema": report.schema,
+    }
+    return _content(outgoing("report", fields, mechanism))
 
 
-def read_report(content: RecordDict) -> ClientReport:
+def read_report(content: RecordDict, mechanism: str = "none") -> ClientReport:
     """The report in a reply, with its types checked and nothing else: the gate judges the values.
 
+    Args:
+        content: of the reply.
+        mechanism: ``privacy.mechanism``; what it withholds is empty, or None.
+
     Raises:
-        ReplyError: a record or a key is missing or of the wrong type.
+        ReplyError: a record or a key is missing, of the wrong type, or should not have been sent.
     """
     try:
         arrays = content.array_records["arrays"]
         metrics = content.metric_records["metrics"]
-        schema = str(content.config_records["config"]["schema"])
+        config = content.config_records["config"]
     except KeyError as error:
         raise ReplyError(f"the reply lacks {error}") from error
-    agreement = _number(metrics, "int8-agreement")
+    names = frozenset(key for record in content.values() for key in record)
+    check_incoming("report", names, mechanism)
+    agreement = _number(metrics, "int8-agreement") if "int8-agreement" in names else _NONE
     return ClientReport(
         client_id=_whole(metrics, "client-id"),
         num_examples=_whole(metrics, "num-examples"),
         num_steps=_whole(metrics, "num-steps"),
         state=read_array(arrays, "state"),
-        schema=schema,
-        losses={key: _number(metrics, key) for key in LOSS_KEYS},
-        seconds=_number(metrics, "seconds"),
-        importance=read_array(arrays, "importance"),
+        schema=str(config["schema"]),
+        losses={key: _number(metrics, key) for key in LOSS_KEYS if key in names},
+        seconds=_number(metrics, "seconds") if "seconds" in names else None,
+        importance=read_array(arrays, "importance") if "importance" in names else np.empty(0, np.float32),
         int8_agreement=None if agreement == _NONE else agreement,
     )
+
+
+def _content(fields: Fields) -> RecordDict:
+    """Records of a reply: arrays, then numbers, then text."""
+    records = RecordDict()
+    arrays = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
+    if arrays:
+        records["arrays"] = array_record(**arrays)
+    numbers = {key: value for key, value in fields.items() if isinstance(value, int | float)}
+    records["metrics"] = MetricRecord(dict(numbers))
+    records["config"] = ConfigRecord({key: value for key, value in fields.items() if isinstance(value, str)})
+    return records
 
 
 def size_bytes(content: RecordDict) -> int:

@@ -9,8 +9,12 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from models.group_norm import batch_to_group_norm, num_groups
 from models.pin import AudioEncoder
 from models.zoo import Detector, create
+
+GROUP_NORM = "group_norm"
+"""The setting of an architecture without BatchNorm; those with it do not name it, their digests are older."""
 
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
 
@@ -21,7 +25,8 @@ class Architecture:
 
     Attributes:
         name: the builder's name in the zoo.
-        settings: the builder's arguments, e.g. ``{"num_frames": 8, "num_mfcc": 13}``.
+        settings: the builder's arguments, e.g. ``{"num_frames": 8, "num_mfcc": 13}``; and `GROUP_NORM`: 1
+            where every BatchNorm is a GroupNorm (`models.group_norm`).
         widths: parameter and buffer name -> shape, only for those that differ from the dense
             network's; empty for a dense network.
         kept: path of an audio encoder -> its `kept_units`, only where recurrent units were removed:
@@ -69,9 +74,13 @@ class Architecture:
         string names a local file of timm's.
         torch's global generator is left as it was.
         """
+        settings = dict(self.settings)
+        group_norm = settings.pop(GROUP_NORM, 0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = create(self.name, pretrained=pretrained, **self.settings)
+            network = create(self.name, pretrained=pretrained, **settings)
+        if group_norm:
+            batch_to_group_norm(network)
         _resize(network, self.widths)
         _keep_units(network, self.kept)
         return network.eval()
@@ -126,6 +135,9 @@ def match_counts(module: nn.Module) -> None:
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _NORMS):
         module.num_features = module.weight.shape[0]
+    elif isinstance(module, nn.GroupNorm):
+        module.num_channels = module.weight.shape[0]
+        module.num_groups = num_groups(module.num_channels)
     elif isinstance(module, nn.LayerNorm):
         module.normalized_shape = tuple(module.weight.shape)
     elif isinstance(module, nn.GRU):

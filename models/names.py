@@ -43,6 +43,10 @@ SYSTEMS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """System -> (teacher, student), as the four sources pair them; a run may pair others of the same input."""
 
 
+CHANNELS_IN_GROUP = 8
+"""Of a GroupNorm: all widths of the zoo are multiples of it, and all pruned ones (``compress.round_to``)."""
+
+
 def hears(name: str) -> bool:
     """Whether a network of the zoo takes sound."""
     return name in AUDIO_VISUAL

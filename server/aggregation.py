@@ -42,6 +42,9 @@ def mean_of_holders(sent: np.ndarray, reports: list[ClientReport], weak: WeakPar
 
 
 def mean_losses(reports: list[ClientReport]) -> dict[str, float]:
-    """Mean of each loss term by examples."""
-    total = sum(report.num_examples for report in reports)
-    return {key: sum(r.losses[key] * r.num_examples for r in reports) / total for key in LOSS_KEYS}
+    """Mean of each loss term by examples; empty where losses stay at the clients."""
+    told = [report for report in reports if report.losses]
+    if not told:
+        return {}
+    total = sum(report.num_examples for report in told)
+    return {key: sum(r.losses[key] * r.num_examples for r in told) / total for key in LOSS_KEYS}

@@ -25,6 +25,7 @@ class Expectation:
         max_abs: bound on the size of any value of the state.
         sent: (num_values,), the state before the round; None: how far a reply moved is not judged.
         variances: (num_values,), which values are variances, and so not negative; None: none.
+        mechanism: ``privacy.mechanism``: which fields a reply has.
     """
 
     num_values: int
@@ -34,6 +35,7 @@ class Expectation:
     max_abs: float = 1e6
     sent: np.ndarray | None = None
     variances: np.ndarray | None = None
+    mechanism: str = "none"
 
 
 def check_report(report: ClientReport, client_id: int, expected: Expectation) -> None:

@@ -223,6 +223,7 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequ
         declared_examples=server.strategy.declared_examples,
         sent=task.state,
         variances=value_mask(student.network, ("running_var",)),
+        mechanism=server.experiment.privacy.mechanism,
     )
     server.strategy.expected = expected
     if server.strategy.privacy:

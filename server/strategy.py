@@ -266,7 +266,7 @@ class DeterministicFedProx(FedProx):
         if expected is None:
             raise RunError("the strategy was not told what to expect of this round")
         check_size(reply.content, expected.num_values + expected.num_importances)
-        report = read_report(reply.content)
+        report = read_report(reply.content, expected.mechanism)
         check_report(report, client, expected)
         return report
 

@@ -22,7 +22,7 @@ from fl.settings import (
     StrategySettings,
     SystemSettings,
 )
-from models.names import hears
+from models.names import CHANNELS_IN_GROUP, hears
 from sim.adversary_checks import check_adversary, check_aggregator
 from sim.privacy_checks import check_privacy
 from sim.trackers.tracking import check_tracking
@@ -52,6 +52,7 @@ def check_consistency(experiment: Experiment) -> None:
     _check_teacher_weights(experiment.teacher.weights)
     _check_system(experiment.system)
     _check_attention(experiment.distill, experiment.system.student)
+    _check_norm(experiment.system, experiment.compress)
     _check_grid(experiment.grid)
     check_tracking(experiment.tracking)
     _check_writable("runs_dir", Path(experiment.runs_dir))
@@ -256,6 +257,16 @@ def _check_attention(distill: DistillSettings, student: str) -> None:
         raise RequestError(
             f"distill.attention_loss=sigmoid_mse needs maps of logits, but {student}'s are weights of its "
             "attention; use correlation or kl, or add system=ladeda"
+        )
+
+
+def _check_norm(system: SystemSettings, compress: CompressSettings) -> None:
+    """Pruned widths of a student with GroupNorm are whole groups."""
+    if system.student_norm == "group" and compress.prune_rounds and compress.round_to % CHANNELS_IN_GROUP:
+        raise RequestError(
+            f"compress.round_to must be a multiple of {CHANNELS_IN_GROUP}, the channels in a group, with "
+            f"system.student_norm=group, got {compress.round_to}; "
+            f"set compress.round_to={CHANNELS_IN_GROUP} or 16, or compress=none"
         )
 
 

@@ -14,7 +14,7 @@ from fl.distill.batches import TeacherOutputs
 from fl.distill.teacher import Teacher, obtain_teacher, teacher_outputs
 from fl.errors import RequestError
 from fl.settings import Experiment
-from models.architecture import Architecture
+from models.architecture import GROUP_NORM, Architecture
 from models.names import hears
 from server.pruning import check_reachable
 from sim.corpus import build_store, read_clips
@@ -86,7 +86,7 @@ def prepare_stores(
     """A store for each of these splits, and the dense student, which can be pruned as asked."""
     clips = read_clips(experiment, cache_dir, progress)
     stores = {split: build_store(split, clips, experiment, cache_dir, progress) for split in splits}
-    student = architecture_of(experiment.system.student, experiment)
+    student = student_of(experiment)
     check_reachable(experiment.compress, student, inputs_like(take(stores["test"])), cache_dir)
     return stores, student
 
@@ -119,6 +119,14 @@ def architecture_of(name: str, experiment: Experiment) -> Architecture:
     if name == "pin_lite":
         settings["num_layers"] = experiment.system.student_layers
     return Architecture(name, settings)
+
+
+def student_of(experiment: Experiment) -> Architecture:
+    """The dense student."""
+    dense = architecture_of(experiment.system.student, experiment)
+    if experiment.system.student_norm == "batch":
+        return dense
+    return Architecture(dense.name, {**dense.settings, GROUP_NORM: 1})
 
 
 def check_something_is_left(store: Shard, lacks: Sequence[str]) -> None:

@@ -194,6 +194,7 @@ def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> C
         compress=experiment.compress,
         seed=experiment.seed,
         cache_dir=cache_dir,
+        privacy=experiment.privacy,
         adversary=experiment.adversary,
         malicious=malicious_clients(experiment.adversary, experiment.seed, len(prepared.rows)),
     )

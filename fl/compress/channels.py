@@ -15,6 +15,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from models.architecture import match_counts
+
 TRACE_SIZE = 64
 """Side of the blank frame that is traced, pixels."""
 
@@ -25,7 +27,7 @@ class ChannelSlice:
 
     Attributes:
         module: the layer.
-        role: "norm" for a BatchNorm, "reader" for what takes the channels in, "maker" for what
+        role: "norm" for a BatchNorm or GroupNorm, "reader" for what takes the channels in, "maker" for what
             puts them out.
         channels: of the group.
         indices: where they lie in the layer, as long as ``channels``.
@@ -85,7 +87,7 @@ def channel_slices(graph: Any, root: nn.Conv2d) -> list[ChannelSlice]:
 
 
 def _role(handler: Any) -> str:
-    if handler == tp.prune_batchnorm_out_channels:
+    if handler in (tp.prune_batchnorm_out_channels, tp.prune_groupnorm_out_channels):
         return "norm"
     if handler in (tp.prune_conv_in_channels, tp.prune_linear_in_channels):
         return "reader"
@@ -95,7 +97,11 @@ def _role(handler: Any) -> str:
 
 def remove_channels(graph: Any, root: nn.Conv2d, removed: list[int]) -> None:
     """Remove channels of a group from every layer that makes or reads them, in place."""
-    graph.get_pruning_group(root, tp.prune_conv_out_channels, removed).prune()
+    group = graph.get_pruning_group(root, tp.prune_conv_out_channels, removed)
+    group.prune()
+    for item in group:
+        if isinstance(item.dep.target.module, nn.GroupNorm):
+            match_counts(item.dep.target.module)  # torch-pruning leaves the number of groups
 
 
 @contextmanager

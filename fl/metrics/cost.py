@@ -16,7 +16,7 @@ NORMALISATION_OPS = 4
 """Operations that the published counting charges per normalised element (two for the
 normalisation, two for scale and shift)."""
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True)

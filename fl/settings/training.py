@@ -20,6 +20,11 @@ class SystemSettings:
     )
     student_backbone: str = setting("", doc="a local file of weights for the student's backbone")
     student_layers: int = setting(2, Limit(low=1, high=6), doc="gated cross-attention blocks of pin_lite")
+    student_norm: str = setting(
+        "batch",
+        Limit(choices=("batch", "group")),
+        doc="group: GroupNorm for every BatchNorm, so that no clip's gradient depends on other clips",
+    )
 
 
 @dataclass(frozen=True)
