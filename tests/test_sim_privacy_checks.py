@@ -1,0 +1,66 @@
+"""What a private run refuses before it starts: key, limit, value and remedy in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fl.errors import RequestError
+from sim.config import build, compose, validate
+
+PRIVATE = "privacy=central_gaussian"
+BAD = [
+    (["compress.voters=all"], r"compress\.voters must be server or random .* got 'all': .*; add compress\.v"),
+    (["fleet=mixed"], r"fleet must be uniform with privacy=central_gaussian, got 'mixed': .*; add fleet=uni"),
+    (
+        ["privacy.delta=0.2"],
+        r"privacy\.delta must be below 1 / .* = 0\.125, got 0\.2: .*; set privacy\.delta=",
+    ),
+    (["privacy.noise_multiplier=0.01"], r"privacy\.noise_multiplier must be 0 or at least 0\.02, got 0\.01"),
+    (
+        ["privacy.clip_norm=0"],
+        r"privacy\.clip_norm must be above 0 with noise, got 0: .*; set privacy\.clip_n",
+    ),
+    (
+        ["privacy.noise_multiplier=0", "privacy.target_epsilon=2", "privacy.clip_norm=0"],
+        r"privacy\.clip_norm must be above 0 with noise, got 0",
+    ),
+    (
+        ["privacy.noise_multiplier=0", "privacy.clip_norm=0", "privacy.clipping=adaptive"],
+        r"privacy\.clip_norm must be above 0 with privacy\.clipping=adaptive",
+    ),
+    (
+        ["privacy.noise_multiplier=0", "privacy.budget_epsilon=3"],
+        r"privacy\.budget_epsilon must be 0 without noise, .* got 3; set privacy\.noise_multiplier",
+    ),
+    (["privacy.clip_quantile=1"], r"privacy\.clip_quantile must be in \(0, 1\), got 1"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD)
+def test_what_cannot_be_accounted_for_is_refused(overrides: list[str], message: str):
+    with pytest.raises(RequestError, match=message):
+        validate(build(compose([PRIVATE, *overrides])))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["compress=none", "compress.voters=all"],
+        ["compress.voters=random", "privacy.clipping=adaptive"],
+        ["privacy.noise_multiplier=0", "privacy.clip_norm=0"],
+    ],
+)
+def test_what_can_be_is_not(overrides: list[str]):
+    validate(build(compose([PRIVATE, *overrides])))
+
+
+def test_a_run_without_privacy_does_not_pay_for_its_libraries():
+    code = (
+        "import sys, sim.run; from fl.privacy.central_gaussian import central_mechanism; "
+        "from fl.settings import Experiment; assert central_mechanism(Experiment()) is None; "
+        "print(sorted({'dp_accounting', 'opacus'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
