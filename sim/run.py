@@ -24,6 +24,7 @@ from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
 from fl.poisoning.roster import malicious_clients
 from fl.privacy.central_gaussian import CentralGaussian, central_mechanism
+from fl.privacy.statement import spent_line
 from fl.settings import Experiment
 from server.app import make_server_app
 from server.evaluate import Evaluation, Examiner, calibration_clips
@@ -125,10 +126,7 @@ def tell_spent(
             f"Ended after round {rounds_done} of {num_rounds}: one more would spend epsilon "
             f"{privacy.epsilon_after_next:.4g}, above the budget of {privacy.budget:.4g}"
         )
-    progress.line(
-        f"Privacy of each client: epsilon {spent.pld:.4g} (by Rényi divergence {spent.rdp:.4g}), "
-        f"delta {privacy.settings.delta:g}"
-    )
+    progress.line(spent_line("client", spent, privacy.settings.delta))
 
 
 def make_examiner(prepared: ServerPart, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:

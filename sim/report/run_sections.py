@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fl.privacy.statement import privacy_statement
 from sim.report.cells import percent, three
 from sim.report.client_shares import draw_client_shares
 from sim.report.detection_sections import detection_blocks
@@ -41,6 +42,7 @@ def sections_of(run: RecordedRun, cache_dir: Path | None = None) -> list[Section
         Section("By round", list(_by_round(run.rounds))),
         Section("Participation", list(_participation(run))),
         Section("Simulated time", list(_simulated(run.rounds))),
+        Section("Privacy", [_privacy(run)]),
         Section("Settings that differ from the default", [_settings(run)]),
         Section("Provenance", [_provenance(run)]),
     ]
@@ -148,6 +150,12 @@ def _simulated(rounds: Sequence[RoundRecord]) -> Iterator[Block]:
         yield table
     else:
         yield Note("No device times were simulated in this run.")
+
+
+def _privacy(run: RecordedRun) -> PageTable:
+    rows = privacy_statement(run.rounds, run.settings)
+    caption = "What the run promises of those whose clips it learnt from, and on which terms."
+    return PageTable("privacy", caption, ["what", "statement"], rows, text=True)
 
 
 def _settings(run: RecordedRun) -> Block:
