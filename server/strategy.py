@@ -21,8 +21,9 @@ from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
 from fl.wire import array_record, client_record, read_array, read_report, size_bytes, task_records
 from server.aggregation import mean_losses, mean_of_holders
+from server.aggregators.limits import fewest_replies
 from server.aggregators.replies import Combined, Replies
-from server.aggregators.rules import combine
+from server.aggregators.rules import RULES
 from server.closing import Closing
 from server.enrolment import EnrolledFleet
 from server.fleet import WeakPart
@@ -160,13 +161,13 @@ class DeterministicFedProx(FedProx):
 
         Where widths differ, each value's is over those who hold it: see `mean_of_holders`. In a private run
         all weigh the same, see `CentralGaussian`, and a round that nobody answers is noise alone. With
-        another ``strategy.aggregator`` its rule decides, and ``combined`` says what each reply counts; where
-        too few replied for it, the state stays as it was and nobody's vote counts.
+        another ``strategy.aggregator`` its rule decides, and ``combined`` says what each reply counts.
 
         Raises:
-            FailedRoundError: too few replies of the round are valid; in a private run, none though some came.
+            FailedRoundError: too few replies of the round are valid, for ``strategy.min_replies`` or for what
+                the rule's theory asks; in a private run, none though some came.
         """
-        self.reports = []
+        self.reports, self.combined = [], None
         answered = {self._client_of[reply.metadata.src_node_id]: reply for reply in replies}
         self.ledger.unused = sorted(self.closing.unused)
         for client in sorted(self._client_of.values()):
@@ -181,8 +182,10 @@ class DeterministicFedProx(FedProx):
         self.ledger.missing.sort()
         if self.privacy is not None and (self.reports or not self.ledger.failed):
             return array_record(state=self._private_state(server_round, self.privacy)), MetricRecord()
-        if len(self.reports) < self.settings.min_replies:
-            raise FailedRoundError(_too_few(server_round, self.ledger, self.settings.min_replies))
+        needed = fewest_replies(self.settings.aggregator, self.settings.num_byzantine)
+        needed = max(needed, self.settings.min_replies)
+        if len(self.reports) < needed:
+            raise FailedRoundError(_too_few(server_round, self.ledger, needed))
         state = self._aggregate()
         return array_record(state=state), MetricRecord(dict(mean_losses(self.reports)))
 
@@ -199,8 +202,8 @@ class DeterministicFedProx(FedProx):
             return mean_of_holders(self._sent, self.reports, self.weak)
         states, examples = zip(*((report.state, report.num_examples) for report in self.reports), strict=True)
         replies = Replies(self._sent, list(states), list(examples), self.settings.num_byzantine)
-        self.combined = combine(self.settings.aggregator, replies)
-        return self._sent if self.combined is None else self.combined.state
+        self.combined = RULES[self.settings.aggregator](replies)
+        return self.combined.state
 
     def connected(self, grid: Grid) -> Mapping[int, int]:
         """Client -> node of all that could be asked now.
@@ -229,8 +232,6 @@ class DeterministicFedProx(FedProx):
     @property
     def voters(self) -> list[ClientReport]:
         """Reports of those who train the global student at its full width, and so can judge all of it."""
-        if self.settings.aggregator != "mean" and self.combined is None:
-            return []
         return [report for report in self.reports if not self.is_weak(report.client_id)]
 
     def hear(self, reply: Message) -> tuple[int, bool] | None:
@@ -274,7 +275,7 @@ class DeterministicFedProx(FedProx):
 def _too_few(round_index: int, ledger: Ledger, min_replies: int) -> str:
     reasons = "; ".join(f"client {f.client_id}: {f.stage}: {f.reason}" for f in ledger.failed[:3])
     valid = "no valid reply" if not ledger.replied else f"{len(ledger.replied)} valid replies"
-    wanted = f", strategy.min_replies is {min_replies}" if min_replies > 1 else ""
+    wanted = f", {min_replies} are needed" if min_replies > 1 else ""
     return (
         f"round {round_index} has {valid}{wanted}: {len(ledger.failed)} failed, "
         f"{len(ledger.missing)} missing of {len(ledger.sampled)} sampled. {reasons}"

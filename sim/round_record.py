@@ -203,9 +203,9 @@ class Aggregation(TypedDict):
     Attributes:
         aggregator: its name.
         num_byzantine: bad clients that it was told to withstand.
-        fewest_replies: what its theory asks for; with fewer the global student stays as it was.
+        fewest_replies: what its theory asks for; with fewer the round fails.
         weights: of each client in ``clients.replied``, what its reply counts, as in
-            `server.aggregators.replies.Combined`; null: too few replied.
+            `server.aggregators.replies.Combined`; null: the round failed.
         left_out: ids of those that count for less than half of an equal share.
     """
 

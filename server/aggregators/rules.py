@@ -9,7 +9,6 @@ from server.aggregators.bulyan import bulyan
 from server.aggregators.coordinates import median, trimmed_mean
 from server.aggregators.geometric_median import geometric_median
 from server.aggregators.krum import krum, multi_krum
-from server.aggregators.limits import fewest_replies
 from server.aggregators.norm_clipping import norm_clipping
 from server.aggregators.replies import Combined, Replies
 
@@ -27,18 +26,6 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     }
 )
 """The robust ones; the mean is `server.aggregation.mean_of_holders`."""
-
-
-def combine(aggregator: str, replies: Replies) -> Combined | None:
-    """The replies as one state; None where they are too few for what the rule's theory promises.
-
-    Args:
-        aggregator: a key of `RULES`.
-        replies: of the round, in the order of client ids.
-    """
-    if len(replies) < fewest_replies(aggregator, replies.num_byzantine):
-        return None
-    return RULES[aggregator](replies)
 
 
 def left_out(weights: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""`python -m sim reproduce PRESET`: a publication's tables beside the same numbers measured here."""
+"""`python -m sim reproduce PRESET`: a publication's tables, or a study of our own, measured here."""
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fl.errors import RequestError
 from sim.commands.arguments import Parser
 
 PRESETS = ("pin_lite", "thesis_kd_pruning", "patch_audit", "mobilenet_study")
+POISONING = "poisoning"
 SCALE = "scale="
 
 USAGE_NOTE = """\
@@ -19,6 +21,7 @@ KEY=VALUE go to every run.
   python -m sim reproduce pin_lite
   python -m sim reproduce thesis_kd_pruning scale=full data=faceforensics data.root=FOLDER
   python -m sim reproduce thesis_kd_pruning --counts-only
+  python -m sim reproduce poisoning
 """
 
 
@@ -38,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
         return print_counts(asked)
     if asked.jobs < 1:
         raise RequestError(f"--jobs must be at least 1, got {asked.jobs}")
+    if asked.preset == POISONING:
+        return _poisoning(asked, argv)
     scales = [item.removeprefix(SCALE) for item in asked.overrides if item.startswith(SCALE)]
     scale = scales[-1] if scales else "small"
     folder = asked.out or Path("runs") / "reproduce" / (
@@ -59,12 +64,33 @@ def main(argv: Sequence[str]) -> int:
     return 1 if outcome.failures else 0
 
 
+def _poisoning(asked: Namespace, argv: Sequence[str]) -> int:
+    """The study of malicious clients: its page, and its curves beside it."""
+    if any(item.startswith(SCALE) for item in asked.overrides):
+        raise RequestError(f"reproduce {POISONING} has one size, got {' '.join(asked.overrides)}")
+    folder = asked.out or Path("runs") / "reproduce" / POISONING
+
+    from sim.record import replace_text
+    from sim.report.saving import save_picture
+    from sim.studies.poisoning import as_json, page, study_poisoning
+    from sim.studies.poisoning_figure import poisoning_figure
+
+    outcome = study_poisoning(asked.overrides, folder, asked.jobs, argv)
+    replace_text(folder / "results.json", as_json(outcome))
+    replace_text(folder / "results.md", page(outcome))
+    save_picture(poisoning_figure(outcome), folder, POISONING)
+    sys.stdout.write(as_json(outcome) if asked.json else f"{page(outcome)}\n{folder}\n")
+    return 1 if outcome.failures else 0
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m sim reproduce",
         description="A publication's tables beside the same numbers measured here. " + USAGE_NOTE,
     )
-    parser.add_argument("preset", choices=PRESETS, help="the publication")
+    parser.add_argument(
+        "preset", choices=(*PRESETS, POISONING), help="the publication, or poisoning: attacks against rules"
+    )
     parser.add_argument(
         "overrides",
         nargs="*",

@@ -4,18 +4,16 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sim.progress import Progress, duration
-from sim.provenance import hardware
+from sim.progress import Progress
 from sim.studies.auditing import audit_table
 from sim.studies.claiming import judge_claims
-from sim.studies.measuring import OVER_FLOAT, commit_of, row_of
+from sim.studies.measuring import OVER_FLOAT, row_of
 from sim.studies.published import PUBLISHED
 from sim.studies.rows import ACCURACY_BY_CATEGORY
-from sim.studies.running import JobResult, plan_jobs, run_jobs
+from sim.studies.running import JobResult, do_jobs, plan_jobs, told_of_runs
 from sim.studies.study import Replay, Study, Subject, experiment_of
 from sim.studies.timing import Times, time_subjects
 from sim.studies.writing import AuditTable, Outcome, SideBySide
@@ -51,14 +49,7 @@ def replay_study(study: Study, request: Request) -> Outcome:
     """
     progress, started = Progress(), time.monotonic()
     plans = plan_jobs(study.jobs, experiment_of(study, request.scale), request.overrides, request.folder)
-    with progress.stage(f"Runs of {study.preset}", total=len(plans)) as advance:
-
-        def done(result: JobResult) -> None:
-            took = f"failed: {result.failure}" if result.failure else duration(result.seconds)
-            progress.line(f"{result.job.name}: {'done before' if result.kept else took}")
-            advance(1, result.job.name)
-
-        results = run_jobs(plans, request.num_jobs, done)
+    results = do_jobs(study.preset, plans, request.num_jobs)
     folders = {result.job.name: result.folder for result in results if not result.failure}
     subjects = {
         subject
@@ -121,18 +112,9 @@ def _is_shown(key: str, measured: set[str]) -> bool:
 
 
 def _facts(request: Request, results: Sequence[JobResult], wall_s: float) -> Mapping[str, Any]:
-    machine = hardware()
-    commits = sorted({commit_of(result.folder) for result in results if not result.failure})
-    spent = sum(result.seconds for result in results)
-    again = sum(result.kept for result in results)
     return {
         "command": f"`{shlex.join(['python', '-m', 'sim', 'reproduce', *request.command])}`",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": ", ".join(commits),
-        "hardware": f"{machine['num_usable_cores']} cores of {machine['cpu']}",
-        "runs": f"{len(results)}, {again} of them done before" if again else f"{len(results)}",
-        "time": f"{duration(wall_s)}; the runs take {duration(spent)} one after the other, "
-        f"{request.num_jobs} are done at a time",
+        **told_of_runs(results, wall_s, request.num_jobs),
         "seeds": "one; intervals are over test clips, not over seeds",
         "times as fast": "as the run's teacher, unless a row says otherwise; all networks timed in "
         "turn in one process, ONNX Runtime, one thread",

@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from sim.config import build, compose, validate
-from sim.provenance import digest
+from sim.progress import Progress, duration
+from sim.provenance import digest, hardware
 from sim.record import SUMMARY_FILE
 from sim.round_record import plain
+from sim.studies.measuring import commit_of
 from sim.studies.study import Job
 
 LOG_FILE = "run.log"
@@ -113,6 +117,35 @@ def run_jobs(plans: Sequence[Plan], num_jobs: int, done: Callable[[JobResult], N
 
     with ThreadPoolExecutor(num_jobs) as pool:
         return results + list(pool.map(do, plans[1:]))
+
+
+def do_jobs(title: str, plans: Sequence[Plan], num_jobs: int) -> list[JobResult]:
+    """`run_jobs`, with a line on the screen for each."""
+    progress = Progress()
+    with progress.stage(f"Runs of {title}", total=len(plans)) as advance:
+
+        def done(result: JobResult) -> None:
+            took = f"failed: {result.failure}" if result.failure else duration(result.seconds)
+            progress.line(f"{result.job.name}: {'done before' if result.kept else took}")
+            advance(1, result.job.name)
+
+        return run_jobs(plans, num_jobs, done)
+
+
+def told_of_runs(results: Sequence[JobResult], wall_s: float, num_jobs: int) -> dict[str, Any]:
+    """Date, commit, hardware, number and time of a study's runs, for its page."""
+    machine = hardware()
+    commits = sorted({commit_of(result.folder) for result in results if not result.failure})
+    spent = sum(result.seconds for result in results)
+    again = sum(result.kept for result in results)
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": ", ".join(commits),
+        "hardware": f"{machine['num_usable_cores']} cores of {machine['cpu']}",
+        "runs": f"{len(results)}, {again} of them done before" if again else f"{len(results)}",
+        "time": f"{duration(wall_s)}; the runs take {duration(spent)} one after the other, "
+        f"{num_jobs} are done at a time",
+    }
 
 
 def _do(plan: Plan, cores: set[int] | None) -> JobResult:

@@ -129,7 +129,7 @@ def markdown(outcome: Outcome) -> str:
             f"`{audit.command}`",
             "",
         ]
-        lines += [audit.failure] if audit.failure else _table(audit.headings, audit.rows)
+        lines += [audit.failure] if audit.failure else table_lines(audit.headings, audit.rows)
     return "\n".join(lines) + "\n"
 
 
@@ -173,11 +173,11 @@ def _section(side: SideBySide) -> list[str]:
             if row is not None:
                 cells = tuple(_measured(key, row, published) for key in side.columns)
             rows.append((name, WHOSE.get(regime, regime), *cells))
-    lines += _table(("", "whose", *map(heading, side.columns)), rows)
+    lines += table_lines(("", "whose", *map(heading, side.columns)), rows)
     if side.verdicts:
         lines += [
             "",
-            *_table(
+            *table_lines(
                 ("the source says", "", "there", "here (95 % interval)", "here it goes"),
                 map(_told, side.verdicts),
             ),
@@ -228,6 +228,7 @@ def _cell(key: str, value: float | None) -> str:
     return f"{value:.{_digits(key)}f}"
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table's lines of Markdown."""
     lines = ["| " + " | ".join(headings) + " |", "| --- " * len(headings) + "|"]
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
