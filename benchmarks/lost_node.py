@@ -29,7 +29,7 @@ from sim.record import read_rounds
 NODES = ("node-0", "node-1", "node-2", "node-3")
 DEVICES = ("laptop", "camera", "phone", "phone")
 LOST, PINNED = 1, 3
-MISSING = ([PINNED], [LOST, PINNED], [PINNED])
+MISSING = ((PINNED,), (LOST, PINNED), (PINNED,))
 """Clients that each round does without."""
 PORT = 9443
 DEADLINE_S = 120
@@ -113,7 +113,7 @@ def lossy_seed(experiment: Experiment) -> int:
     """The first seed with which a simulation loses the clients of `MISSING`."""
     for seed in count(1):
         if all(
-            sample_clients(experiment.strategy, seed, index, len(NODES))[2] == missing
+            tuple(sample_clients(experiment.strategy, seed, index, len(NODES))[2]) == missing
             for index, missing in enumerate(MISSING, start=1)
         ):
             return seed

@@ -77,7 +77,7 @@ def test_a_node_with_another_teacher_is_refused_by_name(played: Played) -> None:
 
 def test_a_round_closes_without_the_node_that_is_cut_off(played: Played) -> None:
     rounds = read_rounds(played.hosts)
-    assert [record["clients"]["missing"] for record in rounds] == list(MISSING)
+    assert [record["clients"]["missing"] for record in rounds] == [list(m) for m in MISSING]
     assert [record["clients"]["replied"] for record in rounds] == [
         sorted(CLIENTS - set(missing)) for missing in MISSING
     ]
