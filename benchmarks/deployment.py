@@ -29,7 +29,7 @@ def page_part(played: Played, started: Sequence[float]) -> str:
     summary = json.loads((played.hosts / "summary.json").read_text(encoding="utf-8"))
     machine, when = summary["hardware"], played.seconds
     facts = (
-        f"Commit {commit_of(played.ray)}; all hosts are namespaces of one machine with "
+        f"Commit {commit_of(played.hosts)}; all hosts are namespaces of one machine with "
         f"{machine['num_usable_cores']} cores of an {machine['cpu']}, whose load was {started[0]:.1f} before "
         f"and {os.getloadavg()[0]:.1f} after."
     )
