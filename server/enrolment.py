@@ -59,6 +59,27 @@ class EnrolledFleet:
     devices: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
 
+    def connected(
+        self, grid: Grid, wanted: Iterable[int] = (), wait_s: float = 0.0, outage_s: float = 0.0
+    ) -> dict[int, int]:
+        """Client -> node of all that can be asked now.
+
+        Args:
+            grid: that reaches the nodes.
+            wanted: clients whose nodes are waited for; those that did not enrol are not.
+            wait_s: how long, if only some of them are cut off, s.
+            outage_s: how long, if all of them are, s.
+        """
+        enrolled = self.nodes.keys() & set(wanted)
+        started = time.monotonic()
+        while True:
+            there = set(grid.get_node_ids())
+            found = {client: node for client, node in self.nodes.items() if node in there}
+            limit = wait_s if enrolled & found.keys() else max(wait_s, outage_s)
+            if enrolled <= found.keys() or time.monotonic() - started >= limit:
+                return found
+            time.sleep(POLL_S)
+
 
 def wait_for_nodes(grid: Grid, num_nodes: int, wait_s: float) -> list[int]:
     """Ids of the nodes, once there are enough.
@@ -130,6 +151,8 @@ def _ask(
     silent = set(contents)
     for reply in grid.send_and_receive(messages, timeout=timeout_s):
         node = reply.metadata.src_node_id
+        if node not in silent:
+            continue  # the SuperLink's own, of a node that went offline
         silent.discard(node)
         try:
             if reply.has_error():
@@ -138,7 +161,7 @@ def _ask(
             answers[node] = read_enrolment(reply.content)
         except ReplyError as error:
             fleet.refused[node] = one_line(str(error))
-    fleet.refused.update(dict.fromkeys(sorted(silent), f"no answer in {timeout_s:g} s"))
+    fleet.refused.update(dict.fromkeys(sorted(silent), f"no answer in {timeout_s:g} s, or cut off"))
     return answers
 
 

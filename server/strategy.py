@@ -117,13 +117,13 @@ class DeterministicFedProx(FedProx):
     ) -> Iterable[Message]:
         """One message for each sampled client that does not drop out."""
         num_clients = len(self.declared_examples)
-        nodes = self.connected(grid)
         private = self.privacy is not None
         secret = self.privacy is not None and self.privacy.settings.secret_noise
         sampled, stragglers, dropped = sample_clients(
             self.settings, self.seed, server_round, num_clients, poisson=private, secret=secret
         )
         spares, slow, lost = sample_spares(self.settings, self.seed, server_round, num_clients, sampled)
+        nodes = self.connected(grid, {*sampled, *spares}.difference(dropped, lost))
         gone = {*dropped, *lost} | (set(range(num_clients)) - nodes.keys())
         order = [client for client in (*sampled, *spares) if client not in gone]
         self.ledger = Ledger(
@@ -205,15 +205,16 @@ class DeterministicFedProx(FedProx):
         self.combined = RULES[self.settings.aggregator](replies)
         return self.combined.state
 
-    def connected(self, grid: Grid) -> Mapping[int, int]:
-        """Client -> node of all that could be asked now.
+    def connected(self, grid: Grid, wanted: Iterable[int]) -> Mapping[int, int]:
+        """Client -> node of all that could be asked now; devices that are ``wanted`` may take their time.
 
         Raises:
             RunError: without a fleet, not every client is there.
         """
-        there = set(grid.get_node_ids())
         if self.fleet is not None:
-            return {client: node for client, node in self.fleet.nodes.items() if node in there}
+            settings = self.settings
+            return self.fleet.connected(grid, wanted, settings.rejoin_s, settings.round_timeout_s)
+        there = set(grid.get_node_ids())
         if len(there) != len(self.declared_examples):
             raise RunError(
                 f"{len(there)} of {len(self.declared_examples)} clients are connected; start the others first"

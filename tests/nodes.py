@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from clip_files import flat_frames, tone, write_clip
 from flwr.app import Context, Message, RecordDict
+from flwr.server.superlink.linkstate.utils import create_message_error_unavailable_res_message
 
 from clients.app import app
 from fl.settings.building import from_json
@@ -36,21 +37,34 @@ def write_videos(folder: Path, labels: Sequence[int], split: str = "", seed: int
 
 
 class NodeGrid(LocalGrid):
-    """Nodes by id, each with its configuration; those in ``cut_off`` are not connected."""
+    """Nodes by id, each with its configuration.
+
+    Those in ``cut_off`` are not connected; after ``back_after`` more looks they are again. Those in ``lost``
+    are cut off while they work: the SuperLink answers for them.
+    """
 
     def __init__(self, nodes: Mapping[int, Mapping[str, Any]], settings: str = SETTINGS) -> None:
         super().__init__(len(nodes))
         self.nodes = nodes
         self.settings = settings
         self.cut_off: set[int] = set()
+        self.back_after = 0
+        self.lost: set[int] = set()
         self.asked: list[tuple[int, str]] = []
 
     def get_node_ids(self) -> Iterable[int]:
-        return [node for node in self.nodes if node not in self.cut_off]
+        there = [node for node in self.nodes if node not in self.cut_off]
+        self.back_after -= 1
+        if self.back_after == 0:
+            self.cut_off.clear()
+        return there
 
     def arrivals(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message | None]:
         for message in messages:
             node, kind = message.metadata.dst_node_id, message.metadata.message_type
             self.asked.append((node, kind))
+            if node in self.lost:
+                yield create_message_error_unavailable_res_message(message.metadata, "node_unavail")
+                continue
             context = Context(1, node, dict(self.nodes[node]), RecordDict(), {"experiment": self.settings})
             yield app(message, context)

@@ -17,6 +17,7 @@ from fl.wire import task_records
 from models.architecture import Architecture
 from server.enrolment import EnrolledFleet, TeacherParcel, enrol_nodes, wait_for_nodes
 from server.gate import Expectation
+from server.replies import gather
 from server.strategy import DeterministicFedProx
 
 ARCHITECTURE = Architecture("tiny_ladeda")
@@ -77,10 +78,13 @@ def test_the_teacher_is_sent_once_and_each_node_has_its_number(videos: Path, tmp
     assert [kind for _, kind in grid.asked] == ["query.enrol", "query.enrol"]
 
 
-def test_a_round_is_trained_by_those_who_are_connected(videos: Path, tmp_path: Path) -> None:
+def test_a_round_is_trained_by_those_who_are_connected(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.enrolment.POLL_S", 0.01)
     grid = NodeGrid({71: config(videos, tmp_path, 1), 85: config(videos, tmp_path, 0)})
     fleet, _ = enrol(grid)
-    settings = replace(EXPERIMENT.strategy, straggler_share=0.0, dropout_share=0.0)
+    settings = replace(EXPERIMENT.strategy, straggler_share=0.0, dropout_share=0.0, round_timeout_s=0.2)
     strategy = DeterministicFedProx(settings, 0, EXPERIMENT.distill, fleet.examples, fleet)
     network = ARCHITECTURE.build(2)
     sent = flatten(network)
@@ -89,7 +93,8 @@ def test_a_round_is_trained_by_those_who_are_connected(videos: Path, tmp_path: P
 
     def round_of(index: int) -> np.ndarray:
         messages = strategy.configure_train(index, *task_records(task), grid)
-        aggregate, _ = strategy.aggregate_train(index, grid.send_and_receive(messages))
+        replies = gather(grid, messages, 60, strategy.closing, strategy.hear)
+        aggregate, _ = strategy.aggregate_train(index, replies)
         assert aggregate is not None
         return np.frombuffer(aggregate["state"].data, "<f4")
 
@@ -104,9 +109,42 @@ def test_a_round_is_trained_by_those_who_are_connected(videos: Path, tmp_path: P
     grid.cut_off.clear()
     round_of(3)
     assert strategy.ledger.replied == [0, 1]
+    grid.lost.add(71)  # in the middle of the round
+    again = round_of(4)
+    assert (strategy.ledger.replied, strategy.ledger.failed, strategy.ledger.missing) == ([0], [], [1])
+    assert np.array_equal(again, strategy.reports[0].state)
+    grid.lost.clear()
     grid.cut_off.update((71, 85))
-    with pytest.raises(RunError, match="round 4 has no valid reply: 0 failed, 2 missing of 2 sampled"):
-        round_of(4)
+    grid.back_after = 3  # an outage shorter than a round may take costs nothing
+    round_of(5)
+    assert strategy.ledger.replied == [0, 1]
+    grid.cut_off.update((71, 85))
+    with pytest.raises(RunError, match="round 6 has no valid reply: 0 failed, 2 missing of 2 sampled"):
+        round_of(6)
+
+
+def test_a_round_waits_for_a_node_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.enrolment.POLL_S", 0.01)
+    fleet = EnrolledFleet("", nodes={0: 85, 1: 71})
+    grid = NodeGrid({71: {}, 85: {}})
+
+    def connected(wanted: Iterable[int], wait_s: float) -> set[int]:
+        grid.cut_off, grid.back_after = {71}, 3
+        return set(fleet.connected(grid, wanted, wait_s, 60))
+
+    assert connected((0, 1), 60) == {0, 1}
+    assert connected((0, 1), 0) == {0}
+    assert connected((0,), 60) == {0}  # client 1 was not sampled
+    assert connected((0, 2), 60) == {0}  # client 2 never enrolled
+    assert connected((1,), 0) == {0, 1}  # nobody else: until the outage is over
+
+
+def test_a_node_that_goes_offline_while_it_enrols_is_refused(videos: Path, tmp_path: Path) -> None:
+    grid = NodeGrid({71: config(videos, tmp_path, 1), 85: config(videos, tmp_path, 0)})
+    grid.lost.add(85)
+    fleet, told = enrol(grid)
+    assert fleet.nodes == {1: 71}
+    assert told == ["Refused kitchen: no answer in 60 s, or cut off"]
 
 
 @pytest.mark.parametrize(
@@ -198,4 +236,4 @@ def test_a_silent_node_is_refused(videos: Path, tmp_path: Path) -> None:
 
     fleet, told = enrol(Silent({71: config(videos, tmp_path, 0), 85: config(videos, tmp_path, 1)}))
     assert fleet.nodes == {0: 71}
-    assert told == ["Refused kitchen: no answer in 60 s"]
+    assert told == ["Refused kitchen: no answer in 60 s, or cut off"]

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from flower_processes import free_port
 
 from fl.errors import FedpinError, RequestError, RunError
 from fl.settings.building import from_json
 from sim.__main__ import main
 from sim.deploy.certificates import make_server_certificate, read_certificate
+from sim.deploy.flower import free_port
 from sim.deploy.folder import Deployment, make_deployment, open_deployment, open_node, read_address
 from sim.deploy.serving import NodeOptions, check_server, node_config
 from sim.deploy.submission import DEPLOYMENT, read_submission, write_submission
+from sim.provenance import commit
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_deployment_is_all_there(deployment: Deployment) -> None:
         assert (node.name, node.number, node.server) == (name, number, deployment.server)
         assert (node.folder / "ca.crt").read_bytes() == (folder / "ca" / "ca.crt").read_bytes()
         assert (node.folder / "node.key").stat().st_mode & 0o777 == 0o600
-        assert f"sim deploy node /etc/fedpin/{name} " in (node.folder / "fedpin-node.service").read_text()
+        assert f"sim deploy node /var/lib/fedpin/{name} " in (node.folder / "fedpin-node.service").read_text()
         assert f"nodes/{name}" in (folder / "README.md").read_text()
         load_ssh_public_key(deployment.public_key(name).read_bytes())
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -157,6 +158,7 @@ def test_places_stay_with_the_server(
     got = read_submission(told)
     assert (got.experiment, got.run_dir, got.overrides) == (experiment, tmp_path / "run", ("seed=4",))
     assert got.deployed
+    assert got.code == commit()
 
 
 @pytest.mark.parametrize(

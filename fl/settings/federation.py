@@ -115,6 +115,12 @@ class StrategySettings:
     grace_s: float = setting(
         10.0, NOT_NEGATIVE, doc="how much longer a round with enough replies waits for planned clients, s"
     )
+    rejoin_s: float = setting(
+        0.0,
+        NOT_NEGATIVE,
+        doc="devices: how long a round waits, before it begins, for nodes that are cut off, s; "
+        "for round_timeout_s if none is left",
+    )
     min_replies: int = setting(1, COUNT, doc="a round with fewer valid replies has failed")
     max_failed_rounds: int = setting(
         0, NOT_NEGATIVE, doc="failed rounds in a row that leave the student as it was; one more ends the run"

@@ -132,7 +132,7 @@ def serve(
                 refused = [
                     {"node": names.get(node, str(node)), "reason": why} for node, why in fleet.refused.items()
                 ]
-                extra = {"nodes": nodes, "refused": refused}
+                extra = {"nodes": nodes, "refused": refused, **submission.code}
                 finish(
                     run_dir, experiment, prepared, teacher_row, last[0], submission.overrides, told, **extra
                 )

@@ -105,7 +105,8 @@ def run_node(node: NodeFolder, options: NodeOptions, tell: Tell) -> None:
     if code is not None:
         raise RunError(
             f"the node {node.name} ended with Flower's exit code {code}: its lines above say why; "
-            "if the server does not know this node's key, ask whether it was revoked"
+            "if it could not be activated, its key is unknown or revoked, or it was killed within the last "
+            "minute"
         )
 
 

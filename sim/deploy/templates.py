@@ -11,6 +11,9 @@ Wants=network-online.target
 [Service]
 User=fedpin
 WorkingDirectory=/opt/fedpin
+StateDirectory=fedpin
+CacheDirectory=fedpin
+Environment=FEDPIN_CACHE=/var/cache/fedpin
 ExecStart=/opt/fedpin/.venv/bin/python -m sim deploy {command}
 Restart=on-failure
 RestartSec=10
@@ -43,6 +46,11 @@ The folder of videos has a `clips.csv` with the columns `path` and `label` (1 = 
 `--layout`. Videos, paths and teacher outputs stay on the device. It sends the weights of the student that it
 trained, its votes for pruning, its losses, and how many clips it has.
 
+The units run as the user `fedpin` (`useradd --system fedpin`) on what lies in `/var/lib/fedpin`:
+`deployment` is this folder, `NAME` a node's. It must own them, and `/opt/fedpin/runs`; runs are then asked
+for in its name (`sudo -u fedpin`). A device that lost its power counts as online for up to a minute more, and
+is refused for so long: the units and the compose file start it again until it is let in.
+
 ## Runs, on the server
 ```
 python -m sim deploy status FOLDER
@@ -58,13 +66,14 @@ run code on the server and on every device: that is whoever has an account on th
 
 def server_unit() -> str:
     """A systemd unit of the server."""
-    return UNIT.format(description="fedpin server", command="server /etc/fedpin/deployment")
+    return UNIT.format(description="fedpin server", command="server /var/lib/fedpin/deployment")
 
 
 def node_unit(name: str) -> str:
     """A systemd unit of a device."""
     return UNIT.format(
-        description=f"fedpin node {name}", command=f"node /etc/fedpin/{name} --data /srv/fedpin/videos"
+        description=f"fedpin node {name}",
+        command=f"node /var/lib/fedpin/{name} --data /srv/fedpin/videos",
     )
 
 
@@ -86,6 +95,7 @@ def compose_file(port: int, names: Sequence[str]) -> str:
         "  server:",
         "    image: fedpin",
         "    pull_policy: never",
+        "    restart: on-failure",
         "    command: [deploy, server, /deployment]",
         f'    ports: ["{port}:{port}"]',
         '    volumes: [".:/deployment", "runs:/opt/fedpin/runs", "cache:/root/.cache/fedpin"]',
@@ -95,6 +105,7 @@ def compose_file(port: int, names: Sequence[str]) -> str:
             f"  {name}:",
             "    image: fedpin",
             "    pull_policy: never",
+            "    restart: on-failure",
             "    command: [deploy, node, /node, --data, /videos]",
             "    volumes:",
             f"      - ./nodes/{name}:/node",

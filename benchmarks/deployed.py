@@ -1,4 +1,4 @@
-"""A deployment of real processes for tests: its folder, each node's videos, and what runs."""
+"""A deployment of real processes: its folder, each node's videos, and what runs."""
 
 import io
 import json
@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flower_processes import environment, running
 from rich.console import Console
 
+from benchmarks.flower_processes import environment, running
 from fl.data.corpora.building import METADATA_NAME
 from fl.settings import Experiment
 from sim.prepare import prepare
@@ -40,6 +40,7 @@ class Deployed:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def command(self, host: str, *arguments: str) -> list[str]:
+        """`sim deploy` as run on a host."""
         return [*self.hosts.get(host, ()), sys.executable, "-m", "sim", "deploy", *arguments]
 
     def ask(self, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
@@ -58,15 +59,18 @@ class Deployed:
         """Start a part; gives its log."""
         log = self.videos / f"{name}.log"
         env = environment(self.folder / "unused", FEDPIN_CACHE=str(self.cache))
-        self.running[name] = self.stack.enter_context(running(self.command(name, *arguments), env, log))
+        command = self.command(name, *arguments)
+        self.running[name] = self.stack.enter_context(running(command, env, log, self.videos))
         return log
 
     def start_node(self, name: str, folder: Path, *more: str) -> Path:
+        """Start a node with its videos and a cache of its own; gives its log."""
         own = ["--data", str(self.videos / folder.name), "--layout", "lavdf"]
         cache = ["--cache", str(self.videos / f"cache-{name}")]
         return self.start(name, "node", str(folder), *own, *cache, *more)
 
     def status(self) -> dict[str, str]:
+        """Node -> "online", "offline", "registered" or "revoked"."""
         nodes: dict[str, str] = json.loads(self.ask("status", str(self.folder), "--json").stdout)["nodes"]
         return nodes
 

@@ -10,6 +10,7 @@ NETWORK = "10.77.0"
 
 
 def ip(*arguments: str) -> None:
+    """Ask iproute2 for something."""
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=20)
 
 
@@ -48,9 +49,11 @@ class Host:
         return ["ip", "netns", "exec", self.name]
 
     def cut(self) -> None:
+        """Pull the plug: nothing comes through, and nobody is told."""
         ip("-n", self.switch, "link", "set", self.port, "down")
 
     def mend(self) -> None:
+        """Put the plug back."""
         ip("-n", self.switch, "link", "set", self.port, "up")
 
 
