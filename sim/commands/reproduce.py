@@ -5,13 +5,20 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from fl.cores import usable_cores
 from fl.errors import RequestError
 from sim.commands.arguments import Parser
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Written: TypeAlias = "tuple[str, str, Figure, int]"
+"""A study's page, its JSON, its curves, and the exit code."""
+
 PRESETS = ("pin_lite", "thesis_kd_pruning", "patch_audit", "mobilenet_study")
-POISONING = "poisoning"
+OURS = ("poisoning", "privacy_utility")
 SCALE = "scale="
 
 USAGE_NOTE = """\
@@ -22,6 +29,7 @@ KEY=VALUE go to every run.
   python -m sim reproduce thesis_kd_pruning scale=full data=faceforensics data.root=FOLDER
   python -m sim reproduce thesis_kd_pruning --counts-only
   python -m sim reproduce poisoning
+  python -m sim reproduce privacy_utility
 """
 
 
@@ -41,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
         return print_counts(asked)
     if asked.jobs < 1:
         raise RequestError(f"--jobs must be at least 1, got {asked.jobs}")
-    if asked.preset == POISONING:
-        return _poisoning(asked, argv)
+    if asked.preset in OURS:
+        return _ours(asked, argv)
     scales = [item.removeprefix(SCALE) for item in asked.overrides if item.startswith(SCALE)]
     scale = scales[-1] if scales else "small"
     folder = asked.out or Path("runs") / "reproduce" / (
@@ -64,23 +72,41 @@ def main(argv: Sequence[str]) -> int:
     return 1 if outcome.failures else 0
 
 
-def _poisoning(asked: Namespace, argv: Sequence[str]) -> int:
-    """The study of malicious clients: its page, and its curves beside it."""
+def _ours(asked: Namespace, argv: Sequence[str]) -> int:
+    """A study of our own: its page, and its curves beside it."""
     if any(item.startswith(SCALE) for item in asked.overrides):
-        raise RequestError(f"reproduce {POISONING} has one size, got {' '.join(asked.overrides)}")
-    folder = asked.out or Path("runs") / "reproduce" / POISONING
+        raise RequestError(f"reproduce {asked.preset} has one size, got {' '.join(asked.overrides)}")
+    folder = asked.out or Path("runs") / "reproduce" / asked.preset
 
     from sim.record import replace_text
     from sim.report.saving import save_picture
+
+    written = _poisoning if asked.preset == "poisoning" else _privacy_utility
+    text, told, figure, code = written(asked, folder, argv)
+    replace_text(folder / "results.json", told)
+    replace_text(folder / "results.md", text)
+    save_picture(figure, folder, asked.preset)
+    sys.stdout.write(told if asked.json else f"{text}\n{folder}\n")
+    return code
+
+
+def _poisoning(asked: Namespace, folder: Path, argv: Sequence[str]) -> Written:
+    """Attacks against rules."""
     from sim.studies.poisoning import as_json, page, study_poisoning
     from sim.studies.poisoning_figure import poisoning_figure
 
     outcome = study_poisoning(asked.overrides, folder, asked.jobs, argv)
-    replace_text(folder / "results.json", as_json(outcome))
-    replace_text(folder / "results.md", page(outcome))
-    save_picture(poisoning_figure(outcome), folder, POISONING)
-    sys.stdout.write(as_json(outcome) if asked.json else f"{page(outcome)}\n{folder}\n")
-    return 1 if outcome.failures else 0
+    return page(outcome), as_json(outcome), poisoning_figure(outcome), 1 if outcome.failures else 0
+
+
+def _privacy_utility(asked: Namespace, folder: Path, argv: Sequence[str]) -> Written:
+    """Utility and attacks over epsilon; 1 also if canaries show more than was accounted."""
+    from sim.studies.privacy_utility import as_json, page, study_privacy_utility
+    from sim.studies.privacy_utility_figure import privacy_figure
+
+    outcome = study_privacy_utility(asked.overrides, folder, asked.jobs, argv)
+    code = 1 if outcome.failures or outcome.broken else 0
+    return page(outcome), as_json(outcome), privacy_figure(outcome), code
 
 
 def _parser() -> Parser:
@@ -89,7 +115,9 @@ def _parser() -> Parser:
         description="A publication's tables beside the same numbers measured here. " + USAGE_NOTE,
     )
     parser.add_argument(
-        "preset", choices=(*PRESETS, POISONING), help="the publication, or poisoning: attacks against rules"
+        "preset",
+        choices=(*PRESETS, *OURS),
+        help="the publication; poisoning: attacks against rules; privacy_utility: what privacy costs",
     )
     parser.add_argument(
         "overrides",

@@ -11,6 +11,7 @@ from typing import Any
 from sim.record import read_rounds
 from sim.studies.poisoning_runs import ATTACKS, BAD, JOBS, NUM_CLIENTS, SEEDS, WITHSTANDS, cell_of
 from sim.studies.running import JobResult, do_jobs, plan_jobs, told_of_runs
+from sim.studies.spreads import Spread, plain_spreads, spread_cell, spreads_of
 from sim.studies.writing import table_lines
 
 EXPERIMENT = "poisoning"
@@ -24,21 +25,6 @@ MEASURES: Mapping[str, str] = {
     "wronged": "honest left out %",
 }
 """Column -> heading."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A measure over seeds.
-
-    Attributes:
-        mean: of the seeds that have it.
-        low: smallest.
-        high: largest.
-    """
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +96,7 @@ def rows_of(results: Sequence[JobResult]) -> tuple[Row, ...]:
             for num_bad in BAD:
                 names = [cell_of(attack, rule, num_bad, seed).name for seed in SEEDS]
                 measured = [measure(folders[name], attack) for name in names if name in folders]
-                rows.append(Row(attack, rule, num_bad, len(measured), _spreads(measured)))
+                rows.append(Row(attack, rule, num_bad, len(measured), spreads_of(measured, MEASURES)))
     return tuple(rows)
 
 
@@ -173,34 +159,15 @@ def as_json(outcome: Poisoning) -> str:
     told = {
         **outcome.facts,
         "failures": dict(outcome.failures),
-        "rows": [{**asdict(row), "spreads": _plain(row)} for row in outcome.rows],
+        "rows": [{**asdict(row), "spreads": plain_spreads(row.spreads)} for row in outcome.rows],
     }
     return json.dumps(told, indent=1, allow_nan=False) + "\n"
-
-
-def _plain(row: Row) -> dict[str, dict[str, float]]:
-    return {key: asdict(spread) for key, spread in row.spreads.items()}
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     if not row.num_seeds:
         return row.rule, str(row.num_bad), *("failed" for _ in MEASURES)
-    return row.rule, str(row.num_bad), *(_cell(key, row.spreads.get(key)) for key in MEASURES)
-
-
-def _cell(key: str, spread: Spread | None) -> str:
-    if spread is None:
-        return ""
-    digits = {"auc": 3, "eps": 2}.get(key, 1)
-    told = f"{spread.mean:.{digits}f}"
-    return (
-        told if spread.low == spread.high else f"{told} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
-    )
-
-
-def _spreads(measured: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    values = {key: [found[key] for found in measured if key in found] for key in MEASURES}
-    return {key: Spread(sum(v) / len(v), min(v), max(v)) for key, v in values.items() if v}
+    return row.rule, str(row.num_bad), *(spread_cell(key, row.spreads.get(key)) for key in MEASURES)
 
 
 def _counted(parts: Sequence[Mapping[str, Any]], *keys: str) -> int:
