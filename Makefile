@@ -10,10 +10,10 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench clean
+.PHONY: help install run test test-faults check bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make .venv with the exact versions of requirements.lock, and this project in it
 
@@ -22,6 +22,9 @@ run: $(STAMP) ## a federated run; ARGS="experiment=smoke" passes overrides
 
 test: $(STAMP) ## the tests; ARGS="-m 'not slow'" passes options to pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(STAMP) ## injected faults only: killed processes, full disks, cut networks, broken files
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults $(ARGS)
 
 check: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

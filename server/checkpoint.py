@@ -22,6 +22,7 @@ from torch import nn
 
 from fl.data.cache import flush
 from fl.errors import RunError
+from fl.reasons import one_line
 from models.architecture import Architecture
 from models.zoo import Detector
 
@@ -133,7 +134,10 @@ def newest_checkpoint(run_dir: Path, tell: Callable[[str], object]) -> Checkpoin
     for folder in reversed(folders):
         damage = find_damage(folder)
         if not damage:
-            return _read(folder)
+            try:
+                return _read(folder)
+            except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+                damage = f"its files are whole, but none of ours: {one_line(str(error))}"
         tell(f"Checkpoint {folder.name} is damaged, going back to the one before: {damage}")
     if folders:
         raise RunError(

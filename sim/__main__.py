@@ -23,6 +23,7 @@ QUIET: Mapping[str, str] = MappingProxyType(
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "GOMP_SPINCOUNT": "30000",  # threads that spin for long lose 10x when another process wants the core
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.31 sends usage data, from Linux too
     }
 )
 """No library reports home or warns of its future; what the user has set stays."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fault_table import is_fault
 from hypothesis import settings
 
 from sim.__main__ import set_quiet
@@ -15,6 +16,13 @@ set_quiet()
 
 settings.register_profile("fedpin", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fedpin")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in the fault table."""
+    for item in items:
+        if is_fault(item.path.name, item.name.partition("[")[0]):
+            item.add_marker(pytest.mark.faults)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -258,6 +258,7 @@ def test_libraries_are_told_not_to_report_unless_the_user_wants_it(project_dir: 
         return json.loads(done.stdout)
 
     assert seen()["FLWR_TELEMETRY_ENABLED"] == seen()["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert seen()["ORT_DISABLE_TELEMETRY"] == "1"
     assert seen(FLWR_TELEMETRY_ENABLED="1")["FLWR_TELEMETRY_ENABLED"] == "1"
 
 

@@ -31,6 +31,7 @@ def environment(home: Path, deployment: Path | None = None) -> dict[str, str]:
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_TELEMETRY_ENABLED": "0",
+        "ORT_DISABLE_TELEMETRY": "1",
     }
     if deployment is not None:
         told[DEPLOYMENT] = str(deployment)

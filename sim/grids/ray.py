@@ -6,6 +6,8 @@ dead actor is replaced and its client tried again; an actor past the round's dea
 
 import math
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -68,10 +70,14 @@ class RayGrid(LocalGrid):
         super().__init__(len(setup.rows))
         self.settings = settings
         num_workers = min(settings.num_workers or usable_cores(), len(setup.rows))
-        start_ray(settings.address, num_workers)
+        self._folder = tempfile.mkdtemp(prefix="fedpin-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+        start_ray(settings.address, num_workers, self._folder)
         self._setup = ray.put(setup)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
-        self._workers = [self._hire() for _ in range(num_workers)]
+        self._workers: list[Any] = [None] * num_workers
+        self._rising: dict[Any, int] = {}
+        for place in range(num_workers):
+            self._hire(place)
 
     def __enter__(self) -> "RayGrid":
         """Itself."""
@@ -87,6 +93,7 @@ class RayGrid(LocalGrid):
             for worker in self._workers:
                 ray.kill(worker)
             ray.shutdown()
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._workers = []
 
     def worker_pids(self) -> list[int]:
@@ -96,12 +103,12 @@ class RayGrid(LocalGrid):
     def arrivals(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message | None]:
         """Give each idle worker the next client until all have answered or ``timeout`` s have passed.
 
-        A worker that is still at work in the end is replaced.
+        A worker that is still at work in the end is replaced; while the new one starts, others do the work.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         waiting = [(message, 0) for message in messages]
         shared = _put_arrays([message for message, _ in waiting])
-        idle = list(range(len(self._workers)))
+        idle = [place for place in range(len(self._workers)) if place not in self._rising.values()]
         busy: dict[Any, tuple[int, Message, int]] = {}
         try:
             while (waiting or busy) and (left := deadline - time.monotonic()) > 0:
@@ -115,13 +122,17 @@ class RayGrid(LocalGrid):
                     )
                     future = self._workers[place].work.remote(light, shared[id(message.content["arrays"])])
                     busy[future] = (place, message, tries)
-                ready, _ = ray.wait(list(busy), num_returns=1, timeout=min(TICK_S, left))
+                ready, _ = ray.wait([*busy, *self._rising], num_returns=1, timeout=min(TICK_S, left))
                 if not ready:
                     yield None
                     continue
+                if ready[0] in self._rising:
+                    idle.append(self._rising.pop(ready[0]))
+                    continue
                 place, message, tries = busy.pop(ready[0])
-                idle.append(place)
                 reply = self._collect(ready[0], place, message, tries)
+                if place not in self._rising.values():
+                    idle.append(place)
                 if reply is None:
                     waiting.insert(0, (message, tries + 1))
                     continue
@@ -144,12 +155,14 @@ class RayGrid(LocalGrid):
         except RayError as error:
             return error_reply(message, f"worker: {error}".splitlines()[0])
 
-    def _hire(self) -> Any:
-        return self._actor.remote(self._setup)
+    def _hire(self, place: int) -> None:
+        """A new worker; its first answer, or its failure, says that it can be given work."""
+        self._workers[place] = self._actor.remote(self._setup)
+        self._rising[self._workers[place].pid.remote()] = place
 
     def _replace(self, place: int) -> None:
         ray.kill(self._workers[place])
-        self._workers[place] = self._hire()
+        self._hire(place)
 
 
 def _put_arrays(messages: list[Message]) -> dict[int, Any]:
@@ -158,8 +171,13 @@ def _put_arrays(messages: list[Message]) -> dict[int, Any]:
     return {key: ray.put(record) for key, record in records.items()}
 
 
-def start_ray(address: str, num_workers: int) -> None:
+def start_ray(address: str, num_workers: int, folder: str) -> None:
     """Start Ray on this machine's loopback address, or join a cluster.
+
+    Args:
+        address: "local", or that of a cluster.
+        num_workers: actors that shall run at a time.
+        folder: of the sockets and logs of a Ray that is started here; short, as paths of sockets must be.
 
     Raises:
         RequestError: more workers than CPUs, or nobody at the address.
@@ -180,6 +198,7 @@ def start_ray(address: str, num_workers: int) -> None:
                 num_cpus=num_workers,
                 include_dashboard=False,
                 object_store_memory=256 * 2**20,
+                _temp_dir=folder,
                 **quiet,
             )
         return

@@ -1,5 +1,6 @@
 """Building a corpus once: under a lock, in other processes, all or nothing."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -14,11 +15,13 @@ from typing import Any
 
 import filelock
 
+from fl.data.cache import writing_to
 from fl.data.corpora.forge import Forgery
 from fl.errors import RequestError
 
 METADATA_NAME = "metadata.min.json"
 SPLIT_NAMES = ("train", "dev", "test")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 Record = dict[str, Any]
 """One entry of ``metadata.min.json``: LAV-DF's keys, and category, identity, source, group."""
@@ -66,7 +69,7 @@ def building_place(cache_dir: Path, digest: str) -> Iterator[tuple[Path, Path | 
     On a clean exit the built folder takes its final name in one rename; otherwise it is removed.
 
     Raises:
-        RequestError: the cache cannot be written.
+        RequestError: the cache cannot be written, or has no room.
     """
     corpora = cache_dir / "corpora"
     final, rising = corpora / digest, corpora / f".rising-{digest}"
@@ -91,6 +94,11 @@ def building_place(cache_dir: Path, digest: str) -> Iterator[tuple[Path, Path | 
             (rising / split).mkdir(parents=True)
         yield final, rising
         os.replace(rising, final)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        with writing_to(cache_dir):
+            raise
     finally:
         shutil.rmtree(rising, ignore_errors=True)
         lock.release()
