@@ -1,4 +1,4 @@
-"""Whole private runs on a tiny rendered corpus: the budget ends one, a kill does not, and no privacy at all."""
+"""Whole private runs on a tiny rendered corpus: a budget ends one, a kill does not, and no privacy at all."""
 
 import io
 import signal
