@@ -30,7 +30,7 @@ from sim import checks
 from sim.config import build, compose
 from sim.prepare import prepare
 from sim.progress import Progress
-from sim.run import make_student
+from sim.start import make_student
 
 AUGMENTATIONS = ("light", "thesis", "degraded")
 

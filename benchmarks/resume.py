@@ -108,24 +108,26 @@ def in_checkpoint() -> None:
 
 def before_record() -> None:
     """Round 2 is saved, but has no line in rounds.jsonl."""
-    from sim import run
+    from sim import conduct
 
-    append = run.append_round
-    run.append_round = lambda folder, record: die() if record["round_index"] == 2 else append(folder, record)
+    append = conduct.append_round
+    conduct.append_round = lambda folder, record: (
+        die() if record["round_index"] == 2 else append(folder, record)
+    )
 
 
 def before_summary() -> None:
     """The last round is recorded; neither predictions nor summary are."""
-    from sim import run
+    from sim import conduct
 
-    run.finish = lambda *_: die()
+    conduct.finish = lambda *_, **__: die()
 
 
 def before_figures() -> None:
     """Only the figures are not drawn."""
-    from sim import run
+    from sim import conduct
 
-    run.draw_figures = lambda _: die()
+    conduct.draw_figures = lambda _: die()
 
 
 MOMENTS: Mapping[str, Callable[[], None]] = MappingProxyType(

@@ -1,36 +1,28 @@
 """The ServerApp that Flower loads: it puts together what `server.app` needs, and hands over to it.
 
-The server's part of `sim.run`: the clients are nodes of a SuperLink, or of Flower's own simulation.
+The clients are nodes of a SuperLink, or of Flower's own simulation.
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl.cores import usable_cores
-from fl.data.shards import take
 from fl.privacy.central_gaussian import central_mechanism
 from fl.state import flatten
-from server.app import make_server_app
 from server.enrolment import EnrolledFleet, TeacherParcel, enrol_nodes, wait_for_nodes
-from server.evaluate import Evaluation
-from server.rounds import Record, Server
-from server.strategy import DeterministicFedProx
 from sim import checks
+from sim.conduct import RunPlan, conduct
 from sim.config import validate
 from sim.deploy.flower import names_of_nodes
 from sim.deploy.folder import open_deployment
 from sim.deploy.submission import DEPLOYMENT, RunConfig, Submission, read_submission
 from sim.prepare import ServerPart, prepare, prepare_server
 from sim.progress import Progress
-from sim.record import append_round, read_rounds
-from sim.report.figures import draw_figures
-from sim.report.table import print_table, rows_of_run
-from sim.run import caveats, describe_teacher, finish, make_examiner, tell_spent
-from sim.start import Scores, inputs_of, make_student
 from sim.trackers.tracking import open_trackers
 
 app = ServerApp()
@@ -95,49 +87,19 @@ def serve(
     context: Context,
     progress: Progress,
 ) -> None:
-    """All rounds, recorded as `sim.run` records them."""
+    """All rounds, as of a simulation; the summary also names the nodes."""
     experiment, run_dir = submission.experiment, submission.run_dir
-    cache_dir, told = checks.cache_dir(experiment), caveats(prepared)
-    num_clients = experiment.partition.num_clients
-    examiner = make_examiner(prepared, experiment, run_dir, cache_dir)
-    teacher_row = describe_teacher(prepared, examiner.teacher_onnx)
-    student = make_student(prepared, experiment, cache_dir, progress)
-    declared = {client: fleet.examples.get(client, 0) for client in range(num_clients)}
-    privacy = central_mechanism(experiment)
-    strategy = DeterministicFedProx(
-        experiment.strategy, experiment.seed, experiment.distill, declared, fleet, privacy
-    )
-    nodes = [
-        {"client_id": client, "num_examples": fleet.examples[client], "device": fleet.devices[client]}
-        for client in sorted(fleet.nodes)
-    ]
-    last: list[Scores] = []
-    with (
-        open_trackers(experiment, run_dir, progress.line) as trackers,
-        progress.rounds(experiment.strategy.num_rounds, num_clients) as display,
-    ):
+    declared = {client: fleet.examples.get(client, 0) for client in range(experiment.partition.num_clients)}
 
-        def on_round(record: Record, evaluation: Evaluation) -> None:
-            trackers.round_done(append_round(run_dir, record))
-            last[:] = [Scores(evaluation.scores, evaluation.scores_int8)]
-            display.round_done(record)
+    def of_nodes() -> dict[str, Any]:
+        names = node_names(submission)
+        nodes = [
+            {"client_id": client, "num_examples": fleet.examples[client], "device": fleet.devices[client]}
+            for client in sorted(fleet.nodes)
+        ]
+        refused = [{"node": names.get(node, str(node)), "reason": why} for node, why in fleet.refused.items()]
+        return {"nodes": nodes, "refused": refused, **submission.code}
 
-        public = take(prepared.stores["public"])
-        server = Server(experiment, strategy, examiner, public, inputs_of(prepared), on_round)
-        try:
-            make_server_app(server, student)(grid, context)
-        finally:
-            if last:
-                names = node_names(submission)
-                refused = [
-                    {"node": names.get(node, str(node)), "reason": why} for node, why in fleet.refused.items()
-                ]
-                extra = {"nodes": nodes, "refused": refused, **submission.code}
-                finish(
-                    run_dir, experiment, prepared, teacher_row, last[0], submission.overrides, told, **extra
-                )
-    draw_figures(run_dir)
-    print_table(rows_of_run(read_rounds(run_dir), teacher_row))
-    tell_spent(privacy, progress, student.rounds_done, experiment.strategy.num_rounds)
-    for caveat in told:
-        progress.line(caveat)
+    with open_trackers(experiment, run_dir, progress.line) as trackers:
+        plan = RunPlan(experiment, run_dir, prepared, submission.overrides, trackers, progress)
+        conduct(plan, grid, context, declared, central_mechanism(experiment), fleet=fleet, extra=of_nodes)
