@@ -88,9 +88,11 @@ def watch(process: subprocess.Popen[bytes], records: Path) -> list[Sample]:
             workers = [_megabytes(child) for child in driver.children(recursive=True) if _is_worker(child)]
             done = records.read_bytes().count(b"\n") if records.exists() else 0
             seconds = time.monotonic() - started
-            samples.append(
-                Sample(done + 1, seconds, _megabytes(driver), sorted((w for w in workers if w), reverse=True))
-            )
+            held = _megabytes(driver)
+            if held:  # else it has just ended
+                samples.append(
+                    Sample(done + 1, seconds, held, sorted((w for w in workers if w), reverse=True))
+                )
         except psutil.NoSuchProcess:
             break
         time.sleep(1)
