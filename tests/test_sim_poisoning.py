@@ -66,10 +66,10 @@ def test_a_backdoor_is_recorded_and_both_grids_give_the_same_weights(cache_dir: 
     assert here[0]["prune"]["voters"] == [0, 1, 2]
 
 
-def test_the_gate_keeps_out_what_is_no_number_and_with_too_few_left_the_rule_does_nothing(
+def test_the_gate_keeps_out_what_is_no_number_and_with_too_few_left_a_rules_round_fails(
     cache_dir: Path, tmp_path: Path
 ) -> None:
-    unpruned = ("adversary=not_a_number", "compress=none")
+    unpruned = ("adversary=not_a_number", "compress.prune_rounds=[]", "strategy.max_failed_rounds=2")
     mean = rounds_of(cache_dir, tmp_path / "mean", *unpruned)
     (bad,) = mean[0]["adversary"]["malicious"]
     for record in mean:

@@ -18,6 +18,7 @@ from sim.report.ledger import (
     participation_table,
     simulated_table,
 )
+from sim.report.malice import malice_table
 from sim.report.page import Block, Cell, Note, PageFigure, PageTable, Section
 from sim.report.recorded_run import RecordedRun
 from sim.report.round_curves import draw_rounds
@@ -42,10 +43,18 @@ def sections_of(run: RecordedRun, cache_dir: Path | None = None) -> list[Section
         Section("By round", list(_by_round(run.rounds))),
         Section("Participation", list(_participation(run))),
         Section("Simulated time", list(_simulated(run.rounds))),
+        *_malice(run.rounds),
         Section("Privacy", [_privacy(run)]),
         Section("Settings that differ from the default", [_settings(run)]),
         Section("Provenance", [_provenance(run)]),
     ]
+
+
+def _malice(rounds: Sequence[RoundRecord]) -> Iterator[Section]:
+    """A section only where there is an attack or a defence."""
+    table = malice_table(rounds)
+    if table is not None:
+        yield Section("Malicious clients", [table])
 
 
 def caveats_of(run: RecordedRun) -> Iterator[Note]:
