@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from fl.cores import usable_cores
 from fl.data.shards import take
 from fl.privacy.central_gaussian import central_mechanism
+from fl.privacy.client_account import client_accounts
 from fl.state import flatten
 from server.app import make_server_app
 from server.enrolment import EnrolledFleet, TeacherParcel, enrol_nodes, wait_for_nodes
@@ -105,7 +106,13 @@ def serve(
     declared = {client: fleet.examples.get(client, 0) for client in range(num_clients)}
     privacy = central_mechanism(experiment)
     strategy = DeterministicFedProx(
-        experiment.strategy, experiment.seed, experiment.distill, declared, fleet, privacy
+        experiment.strategy,
+        experiment.seed,
+        experiment.distill,
+        declared,
+        fleet,
+        privacy,
+        client_accounts(experiment, declared),
     )
     nodes = [
         {"client_id": client, "num_examples": fleet.examples[client], "device": fleet.devices[client]}
@@ -138,6 +145,6 @@ def serve(
                 )
     draw_figures(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
-    tell_spent(privacy, progress, student.rounds_done, experiment.strategy.num_rounds)
+    tell_spent(strategy.account, progress, student.rounds_done, experiment.strategy.num_rounds)
     for caveat in told:
         progress.line(caveat)
