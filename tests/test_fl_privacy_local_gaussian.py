@@ -97,6 +97,7 @@ def test_2250_steps_of_dp_sgd_cost_the_published_epsilon() -> None:
     assert accounts.epsilon.rdp == pytest.approx(7.32911, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [LOCAL, STEPS])
 def test_with_a_target_every_client_gets_the_noise_that_meets_it(settings: PrivacySettings) -> None:
     aimed = replace(settings, target_epsilon=4.0)
