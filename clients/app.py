@@ -62,6 +62,7 @@ class ClientSetup:
         privacy: what protects the clients' clips.
         adversary: what malicious clients do.
         malicious: who they are.
+        num_rounds: of the run.
     """
 
     shard: Path
@@ -78,6 +79,7 @@ class ClientSetup:
     privacy: PrivacySettings
     adversary: AdversarySettings
     malicious: frozenset[int]
+    num_rounds: int
 
 
 def make_client_app(setup: ClientSetup) -> ClientApp:
@@ -101,6 +103,7 @@ def make_client_app(setup: ClientSetup) -> ClientApp:
             cache_dir=setup.cache_dir,
             privacy=setup.privacy,
             adversary=setup.adversary if client_id in setup.malicious else None,
+            num_rounds=setup.num_rounds,
         )
         return train_reply(message, client, resident)
 

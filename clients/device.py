@@ -241,4 +241,5 @@ def edge_client(device: Device, digest: str) -> EdgeClient:
         cache_dir=device.cache_dir,
         privacy=experiment.privacy,
         adversary=experiment.adversary if device.client_id in malicious else None,
+        num_rounds=experiment.strategy.num_rounds,
     )

@@ -1,10 +1,9 @@
 """One client's round: distil, measure importance, quantise, report."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,25 @@ from fl.compress.importance import (
     taylor_importance,
 )
 from fl.data.shards import ShardView
-from fl.distill.batches import Batch, TeacherAnswers, num_batches, shuffled_batches
-from fl.distill.loop import MeanLosses, take_steps
+from fl.distill.batches import (
+    Batch,
+    TeacherAnswers,
+    local_steps,
+    num_batches,
+    poisson_batches,
+    shuffled_batches,
+)
+from fl.distill.loop import LossOfBatch, MeanLosses, take_steps
 from fl.distill.losses import LossTerms, batch_loss
 from fl.distill.optimizer import class_weights, make_optimizer
+from fl.privacy.accountant import Releases
+from fl.privacy.client_releases import LOCAL_SENSITIVITY, releases_of_round
+from fl.privacy.local_gaussian import noised_update
+from fl.privacy.noise import private_generator
 from fl.seeds import generator
 from fl.settings import AdversarySettings, AugmentSettings, CompressSettings, DistillSettings, PrivacySettings
 from fl.state import flatten, load_flat
 from fl.task import LOSS_KEYS, ClientReport, RoundTask
-
-LossOfBatch = Callable[[nn.Module, Batch], LossTerms]
 
 
 class StageError(Exception):
@@ -48,6 +56,7 @@ class EdgeClient:
         cache_dir: where exported graphs are kept.
         privacy: what protects its clips, and so what it tells.
         adversary: what a malicious client does, see `clients.adversary`; None: it is honest.
+        num_rounds: of the run: over which its noise is spread.
     """
 
     client_id: int
@@ -60,6 +69,16 @@ class EdgeClient:
     cache_dir: Path
     privacy: PrivacySettings = PrivacySettings()
     adversary: AdversarySettings | None = None
+    num_rounds: int = 1
+
+    def generator(self, round_index: int, purpose: str) -> np.random.Generator:
+        """Of its private draws; see `private_generator`."""
+        return private_generator(self.privacy, self.seed, round_index, self.client_id, purpose)
+
+    def releases(self, step_share: float) -> Releases:
+        """What its mechanism releases in a round of so many of its steps."""
+        num_clips = len(self.view)
+        return releases_of_round(self.privacy, self.distill, num_clips, self.num_rounds, step_share)
 
 
 def run_round(task: RoundTask, client: EdgeClient, network: nn.Module) -> ClientReport:
@@ -90,7 +109,7 @@ def run_round(task: RoundTask, client: EdgeClient, network: nn.Module) -> Client
         client_id=client.client_id,
         num_examples=len(client.view),
         num_steps=losses.num_steps,
-        state=flatten(network),
+        state=told_state(task, client, network),
         schema=task.schema,
         losses=dict(zip(LOSS_KEYS, terms, strict=True)),
         seconds=time.perf_counter() - started,
@@ -102,13 +121,14 @@ def run_round(task: RoundTask, client: EdgeClient, network: nn.Module) -> Client
 def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosses:
     """Local epochs against labels and the teacher's answers; a straggler does a share of them."""
     settings = client.distill
-    all_steps = settings.epochs * num_batches(len(client.view), settings.batch_size)
+    if client.privacy.mechanism == "dp_sgd":
+        return distil_privately(task, client, network)
     rng = generator(client.seed, task.round_index, client.client_id, "batches")
     batches = shuffled_batches(
         client.view,
         client.teacher,
         settings.batch_size,
-        max(1, ceil(task.step_share * all_steps)),
+        local_steps(settings, len(client.view), task.step_share),
         rng,
         augment=client.augment,
     )
@@ -121,6 +141,50 @@ def distil(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosse
         proximal_mu=settings.proximal_mu,
         clip_norm=settings.clip_norm,
     )
+
+
+def distil_privately(task: RoundTask, client: EdgeClient, network: nn.Module) -> MeanLosses:
+    """`distil` by DP-SGD: as many steps, on Poisson samples of the clips; see `fl.privacy.dp_sgd`."""
+    from fl.privacy.dp_sgd import PrivateGradients, check_student
+
+    settings, frames, mfcc = client.distill, client.view.shard.frames, client.view.shard.mfcc
+    check_student(network, frames.shape[1], frames.shape[2], mfcc.shape[2])
+    releases = client.releases(task.step_share)
+    batches = poisson_batches(
+        client.view,
+        client.teacher,
+        releases.sampling_rate,
+        releases.count,
+        client.generator(task.round_index, "poisson batches"),
+        augment=client.augment,
+    )
+    optimizer = make_optimizer(network.parameters(), settings, task.learning_rate)
+    differentiate = PrivateGradients(
+        optimizer,
+        noise_multiplier=releases.noise_multiplier,
+        clip_norm=client.privacy.clip_norm,
+        expected_batch_size=releases.sampling_rate * len(client.view),
+        rng=client.generator(task.round_index, "step noise"),
+    )
+    return take_steps(
+        network,
+        batches,
+        local_loss(settings, client.view.labels),
+        optimizer,
+        proximal_mu=settings.proximal_mu,
+        differentiate=differentiate,
+    )
+
+
+def told_state(task: RoundTask, client: EdgeClient, network: nn.Module) -> np.ndarray:
+    """The trained student as it leaves the client; see `fl.privacy.local_gaussian`."""
+    state = flatten(network)
+    if client.privacy.mechanism != "local_gaussian":
+        return state
+    noise = client.releases(task.step_share).noise_multiplier * LOCAL_SENSITIVITY
+    clip_norm = client.privacy.clip_norm
+    rng = client.generator(task.round_index, "update noise")
+    return noised_update(task.state, state, clip_norm=clip_norm, noise_std=noise * clip_norm, rng=rng)
 
 
 def measure_importance(task: RoundTask, client: EdgeClient, network: nn.Module) -> np.ndarray:

@@ -98,9 +98,9 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
         student.weak = first_width(
             experiment, student.architecture, student.network, num_clients, server.strategy.device_of
         )
-    privacy = server.strategy.privacy
+    account = server.strategy.account
     for round_index in range(student.rounds_done + 1, experiment.strategy.num_rounds + 1):
-        if privacy is not None and privacy.is_exhausted:
+        if account is not None and account.is_exhausted:
             return
         record, evaluation = run_round(server, student, grid, round_index)
         save_checkpoint(
@@ -113,7 +113,7 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
                 "weak_plan": student.weak.plan if student.weak else None,
                 "failed_in_a_row": student.failed_in_a_row,
                 "inputs": dict(server.inputs),
-                "privacy": privacy.state() if privacy else None,
+                "privacy": account.state() if account else None,
             },
             {"student": evaluation.scores, "int8": evaluation.scores_int8},
         )
@@ -142,6 +142,7 @@ def run_round(
     finished = time.perf_counter()
 
     ledger, privacy = server.strategy.ledger, server.strategy.privacy
+    account = server.strategy.account
     record: Record = {
         "round_index": round_index,
         "seconds": {
@@ -154,7 +155,7 @@ def run_round(
         **evaluation.parts,
         "bytes": {"down": ledger.down_bytes, "up": ledger.up_bytes},
         "simulated": None if privacy else simulate(server, task),
-        "privacy": privacy.record() if privacy else None,
+        "privacy": account.record() if account else None,
         "prune": pruned,
         "weak": weak,
         "aggregation": aggregation_part(server.strategy),

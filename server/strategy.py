@@ -16,6 +16,7 @@ from fl.devices import PROFILES, DeviceProfile, profile_of
 from fl.errors import FailedRoundError, ReplyError, RunError
 from fl.message_size import check_size
 from fl.privacy.central_gaussian import CentralGaussian
+from fl.privacy.client_account import ClientAccounts
 from fl.reasons import one_line
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
@@ -82,6 +83,7 @@ class DeterministicFedProx(FedProx):
         declared_examples: clips of each client, by its number: 0, 1, ...
         fleet: nodes that enrolled; None where all clients are in processes of our own.
         privacy: the mechanism of a private run, which then aggregates; set ``learnt`` before each round too.
+        accounts: of clients that make their own noise.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class DeterministicFedProx(FedProx):
         declared_examples: Mapping[int, int],
         fleet: EnrolledFleet | None = None,
         privacy: CentralGaussian | None = None,
+        accounts: ClientAccounts | None = None,
     ) -> None:
         super().__init__(
             fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=distill.proximal_mu
@@ -102,6 +105,7 @@ class DeterministicFedProx(FedProx):
         self.declared_examples = declared_examples
         self.fleet = fleet
         self.privacy = privacy
+        self.accounts = accounts
         self.learnt = np.empty(0, np.bool_)
         self.expected: Expectation | None = None
         self.weak: WeakPart | None = None
@@ -152,7 +156,18 @@ class DeterministicFedProx(FedProx):
             messages.append(
                 Message(content, dst_node_id=node, message_type=MessageType.TRAIN, ttl=lifetime_s)
             )
+        if self.accounts:
+            steps = self.settings.straggler_steps
+            asked_shares = {
+                c: steps if c in self.ledger.stragglers else 1.0 for c in self._client_of.values()
+            }
+            self.accounts.count_round(asked_shares)
         return messages
+
+    @property
+    def account(self) -> CentralGaussian | ClientAccounts | None:
+        """What the run has spent, whoever makes the noise; None if nobody does."""
+        return self.privacy or self.accounts
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

@@ -23,6 +23,7 @@ from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
 from fl.privacy.central_gaussian import CentralGaussian
+from fl.privacy.client_account import ClientAccounts, client_accounts
 from fl.privacy.statement import spent_line
 from fl.settings import Experiment
 from server.app import make_server_app
@@ -98,11 +99,17 @@ def conduct(
     for record in read_rounds(run_dir):
         plan.trackers.round_done(record)
     student = resumed.student if resumed else make_student(prepared, experiment, cache_dir, progress)
-    if privacy and resumed and resumed.privacy:
-        privacy.restore(resumed.privacy)
     strategy = DeterministicFedProx(
-        experiment.strategy, experiment.seed, experiment.distill, declared, fleet, privacy
+        experiment.strategy,
+        experiment.seed,
+        experiment.distill,
+        declared,
+        fleet,
+        privacy,
+        client_accounts(experiment, declared),
     )
+    if strategy.account and resumed and resumed.privacy:
+        strategy.account.restore(resumed.privacy)
     last = [resumed.scores] if resumed else []
     num_rounds, first_round = experiment.strategy.num_rounds, student.rounds_done + 1
     with progress.rounds(num_rounds, len(declared), first_round) as display:
@@ -123,24 +130,24 @@ def conduct(
                 finish(plan, teacher_row, last[0], told, **extra())
     draw_figures(run_dir)
     print_table(rows_of_run(read_rounds(run_dir), teacher_row))
-    tell_spent(privacy, progress, student.rounds_done, num_rounds)
+    tell_spent(strategy.account, progress, student.rounds_done, num_rounds)
     for caveat in told:
         progress.line(caveat)
 
 
 def tell_spent(
-    privacy: CentralGaussian | None, progress: Progress, rounds_done: int, num_rounds: int
+    account: CentralGaussian | ClientAccounts | None, progress: Progress, rounds_done: int, num_rounds: int
 ) -> None:
     """What a private run has spent, and why it ended early if it did."""
-    if privacy is None:
+    if account is None:
         return
-    spent = privacy.epsilon
+    spent = account.epsilon
     if rounds_done < num_rounds:
         progress.line(
             f"Ended after round {rounds_done} of {num_rounds}: one more would spend epsilon "
-            f"{privacy.epsilon_after_next:.4g}, above the budget of {privacy.budget:.4g}"
+            f"{account.epsilon_after_next:.4g}, above the budget of {account.budget:.4g}"
         )
-    progress.line(spent_line("client", spent, privacy.settings.delta))
+    progress.line(spent_line(account.unit, spent, account.settings.delta))
 
 
 def make_examiner(prepared: ServerPart, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:

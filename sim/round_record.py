@@ -147,20 +147,32 @@ class Simulated(TypedDict):
     by_device: dict[str, Any] | None
 
 
+class ClientSpending(TypedDict):
+    """What one client has spent that makes its own noise; ``num_releases`` counts steps, or rounds."""
+
+    client_id: int
+    epsilon_pld: float | None
+    epsilon_rdp: float | None
+    noise_multiplier: float
+    sampling_rate: float
+    num_releases: int
+
+
 class Privacy(TypedDict):
     """What all rounds so far have spent, and how; null without privacy.
 
     Attributes:
-        epsilon: the tighter bound; null: there was no noise, so nothing bounds it.
+        epsilon: the tighter bound, of the client that spent most; null: no noise, so nothing bounds it.
         delta: that it holds for.
-        mechanism: "central_gaussian".
-        unit: whom it protects: "client", all clips of one.
+        mechanism: "central_gaussian", "local_gaussian" or "dp_sgd".
+        unit: whom it protects: "client", all clips of one, or "clip".
         epsilon_pld: by privacy loss distributions.
         epsilon_rdp: by Rényi divergence.
-        noise_multiplier: of all that the round released, over its sensitivity.
+        noise_multiplier: of all that the round released, over its sensitivity; the least of all clients.
         sampling_rate: probability with which a client took part.
         expected_clients: on average in a round.
-        clip_norm: of the clients' updates in this round.
+        clip_norm: of the clients' updates in this round, or of the clips' gradients.
+        clients: what each has spent, where clients make their own noise.
         share_clipped: of the updates, with noise; only with adaptive clipping, which pays for it.
     """
 
@@ -175,6 +187,7 @@ class Privacy(TypedDict):
     expected_clients: NotRequired[float]
     clip_norm: NotRequired[float]
     share_clipped: NotRequired[float]
+    clients: NotRequired[list[ClientSpending]]
 
 
 class Prune(TypedDict):

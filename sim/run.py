@@ -75,6 +75,7 @@ def make_setup(prepared: Prepared, experiment: Experiment, cache_dir: Path) -> C
         privacy=experiment.privacy,
         adversary=experiment.adversary,
         malicious=malicious_clients(experiment.adversary, experiment.seed, len(prepared.rows)),
+        num_rounds=experiment.strategy.num_rounds,
     )
 
 

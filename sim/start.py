@@ -77,7 +77,7 @@ def resume(
         append_round(run_dir, found.state["record"])
     tell(f"Resumed after round {found.round_index} of {experiment.strategy.num_rounds}")
     privacy = found.state.get("privacy")
-    if experiment.privacy.mechanism == "central_gaussian" and privacy is None:
+    if experiment.privacy.mechanism != "none" and privacy is None:
         raise RequestError(
             f"privacy.mechanism must stay none after rounds without, as those of {found.folder}: what they "
             "told of clients cannot be taken back; start a private run anew"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from small_shards import BOTH, FACE, REAL, VOICE, shard
 
-from clients.round import EdgeClient, distil, measure_importance, run_round
+from clients.round import EdgeClient, StageError, distil, measure_importance, run_round
 from fl.data.shards import take
 from fl.distill.batches import LiveTeacher, TeacherOutputs
 from fl.distill.predict import predict
-from fl.settings import AugmentSettings, CompressSettings, DistillSettings
+from fl.settings import AugmentSettings, CompressSettings, DistillSettings, PrivacySettings
 from fl.state import flatten, schema_digest
 from fl.task import RoundTask
 from models.architecture import Architecture
@@ -97,3 +97,47 @@ def test_a_live_teacher_is_asked_about_the_altered_clips() -> None:
         losses.append(distil(task(), replace(client), LITE.build(1)))
     assert losses[0].hard == pytest.approx(losses[1].hard, rel=0.1)
     assert losses[0].soft != losses[1].soft
+
+
+GROUPED = Architecture("pin_lite", {"num_frames": 4, "num_mfcc": 13, "group_norm": 1})
+
+
+def private_round(mechanism: str, noise: float, clip_norm: float, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """The state that a client got, and the one that it tells."""
+    network = GROUPED.build(1)
+    asked = RoundTask(1, GROUPED, flatten(network), schema_digest(network), 1e-3)
+    privacy = PrivacySettings(mechanism=mechanism, noise_multiplier=noise, clip_norm=clip_norm)
+    report = run_round(asked, replace(edge_client(), privacy=privacy, seed=seed), network)
+    return asked.state, report.state, flatten(network)
+
+
+def test_a_client_with_local_noise_tells_a_cut_and_noised_update_and_keeps_its_own() -> None:
+    sent, told, trained = private_round("local_gaussian", 0.0, 0.1)
+    assert np.linalg.norm(trained - sent) > 0.1
+    assert np.linalg.norm(told - sent) == pytest.approx(0.1, rel=1e-3)
+    _, noised, again = private_round("local_gaussian", 2.0, 0.1)
+    assert np.array_equal(again, trained)
+    assert (noised - told).std() == pytest.approx(2.0 * 0.1, rel=0.01)
+    assert np.array_equal(noised, private_round("local_gaussian", 2.0, 0.1)[1])
+
+
+def test_local_noise_of_nothing_that_cuts_nothing_is_the_plain_round() -> None:
+    _, plain, _ = private_round("none", 0.0, 1.0)
+    sent, told, _ = private_round("local_gaussian", 0.0, 1e9)
+    np.testing.assert_allclose(told, plain, atol=1e-7)
+    assert not np.array_equal(sent, plain)
+
+
+def test_a_round_of_dp_sgd_repeats_to_the_bit_and_moves_with_the_noise() -> None:
+    sent, told, trained = private_round("dp_sgd", 1.0, 1.0)
+    assert np.array_equal(told, trained)
+    assert np.isfinite(told).all()
+    assert not np.array_equal(told, sent)
+    assert np.array_equal(told, private_round("dp_sgd", 1.0, 1.0)[1])
+    assert not np.array_equal(told, private_round("dp_sgd", 1.0, 1.0, seed=1)[1])
+
+
+def test_a_client_of_dp_sgd_refuses_a_student_that_mixes_clips() -> None:
+    client = replace(edge_client(), privacy=PrivacySettings(mechanism="dp_sgd"))
+    with pytest.raises(StageError, match=r"distil: RequestError: .* mixes them in 34 BatchNorms"):
+        run_round(task(), client, LITE.build(1))

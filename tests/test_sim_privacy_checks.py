@@ -43,6 +43,40 @@ def test_what_cannot_be_accounted_for_is_refused(overrides: list[str], message: 
         validate(build(compose([PRIVATE, *overrides])))
 
 
+OWN = [
+    (
+        "system.student_norm=batch",
+        r"system\.student_norm must be group with privacy=.*; add system",
+    ),
+    ("compress.voters=all", r"compress\.voters must be server or random .* got 'all'"),
+    ("privacy.clip_norm=0", r"privacy\.clip_norm must be above 0"),
+    ("privacy.clipping=adaptive", r"privacy\.clipping must be fixed with privacy=.*, got 'adaptive'"),
+    ("privacy.noise_multiplier=0.01", r"privacy\.noise_multiplier must be 0 or at least 0\.02, got 0\.01"),
+]
+
+
+@pytest.mark.parametrize("mechanism", ["local_gaussian", "dp_sgd"])
+@pytest.mark.parametrize(("override", "message"), OWN)
+def test_clients_that_make_their_own_noise_need_what_they_need(mechanism: str, override: str, message: str):
+    with pytest.raises(RequestError, match=message):
+        validate(build(compose([f"privacy={mechanism}", override])))
+
+
+def test_what_makes_a_clip_depend_on_others_is_refused():
+    with pytest.raises(RequestError, match=r"distill\.class_weights must be none with privacy=dp_sgd"):
+        validate(build(compose(["privacy=dp_sgd", "distill.class_weights=balanced"])))
+    with pytest.raises(RequestError, match=r"compress\.round_to must be a multiple of 8, .* got 4; set"):
+        validate(build(compose(["system.student_norm=group", "compress.round_to=4"])))
+
+
+@pytest.mark.parametrize("mechanism", ["local_gaussian", "dp_sgd"])
+def test_the_presets_of_clients_noise_fit_the_default_experiment(mechanism: str):
+    experiment = build(compose([f"privacy={mechanism}"]))
+    validate(experiment)
+    assert experiment.privacy.mechanism == mechanism
+    assert experiment.system.student_norm == "group"
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -51,7 +51,8 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, ...
     """Replace BatchNorm's running statistics by those of some batches, each weighing the same.
 
     After pruning the old ones belong to another network. Only BatchNorm is in training mode
-    while the batches pass; nothing else changes, and no gradient is kept.
+    while the batches pass; nothing else changes, and no gradient is kept. A network without BatchNorm is
+    left as it is.
 
     Args:
         network: a detector.
@@ -64,8 +65,10 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[tuple[Tensor, ...
     first = next(batches, None)
     if first is None:
         raise ValueError("BatchNorm cannot be estimated from no batch at all")
-    modes = [(module, module.training) for module in network.modules()]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    modes = [(module, module.training) for module in network.modules()]
     momenta = [norm.momentum for norm in norms]
     network.eval()
     try:

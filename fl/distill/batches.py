@@ -14,7 +14,7 @@ from fl.data.features import normalise_frames
 from fl.data.shards import ClipBatch, ShardView
 from fl.distill.altered import altered_labels
 from fl.distill.precision import autocast
-from fl.settings import AugmentSettings
+from fl.settings import AugmentSettings, DistillSettings
 from models.output import Inputs
 
 
@@ -126,6 +126,11 @@ def num_batches(num_clips: int, batch_size: int) -> int:
     return ceil(num_clips / batch_size)
 
 
+def local_steps(settings: DistillSettings, num_clips: int, step_share: float) -> int:
+    """Steps of a client's round: a share, in (0, 1], of its local epochs; at least one."""
+    return max(1, ceil(step_share * settings.epochs * num_batches(num_clips, settings.batch_size)))
+
+
 def shuffled_batches(
     view: ShardView,
     teacher: TeacherAnswers | None,
@@ -153,6 +158,34 @@ def shuffled_batches(
                 clips = augmenter.alter(clips, chosen, rng)
             yield make_batch(view, chosen, clips, teacher)
             done += 1
+
+
+def poisson_batches(
+    view: ShardView,
+    teacher: TeacherAnswers | None,
+    sampling_rate: float,
+    num_steps: int,
+    rng: np.random.Generator,
+    *,
+    augment: AugmentSettings | None,
+) -> Iterator[Batch]:
+    """`num_steps` batches, each of the clips whose own coin came up: of any size, also of none.
+
+    Args:
+        view: the shard.
+        teacher: as in `shuffled_batches`.
+        sampling_rate: probability with which a clip is in a batch.
+        num_steps: batches.
+        rng: of the coins and of what alters the clips.
+        augment: as in `shuffled_batches`.
+    """
+    augmenter = None if augment is None else _Augmenter(view, augment)
+    for _ in range(num_steps):
+        chosen = np.flatnonzero(rng.random(len(view)) < sampling_rate)
+        clips = view.batch(chosen)
+        if augmenter is not None and len(chosen):
+            clips = augmenter.alter(clips, chosen, rng)
+        yield make_batch(view, chosen, clips, teacher)
 
 
 def ordered_batches(view: ShardView, teacher: TeacherAnswers | None, batch_size: int) -> Iterator[Batch]:

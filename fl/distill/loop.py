@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from fl.distill.batches import Batch
 from fl.distill.losses import LossTerms
 
+LossOfBatch = Callable[[nn.Module, Batch], LossTerms]
+"""The loss of a network on a batch."""
+
 
 @dataclass(frozen=True)
 class MeanLosses:
@@ -33,15 +36,23 @@ class MeanLosses:
     num_examples: int
 
 
+def backward(network: nn.Module, batch: Batch, loss_terms: LossOfBatch) -> LossTerms:
+    """Put the gradient of the batch's loss on the network's parameters; the terms of the loss."""
+    terms = loss_terms(network, batch)
+    terms.total.backward()  # type: ignore[no-untyped-call]
+    return terms
+
+
 def take_steps(
     network: nn.Module,
     batches: Iterable[Batch],
-    loss_terms: Callable[[nn.Module, Batch], LossTerms],
+    loss_terms: LossOfBatch,
     optimizer: torch.optim.Optimizer,
     *,
     proximal_mu: float = 0.0,
     clip_norm: float = 0.0,
     before_step: Callable[[int], None] | None = None,
+    differentiate: Callable[[nn.Module, Batch, LossOfBatch], LossTerms] = backward,
 ) -> MeanLosses:
     """One optimiser step for each batch.
 
@@ -57,6 +68,7 @@ def take_steps(
         proximal_mu: mu >= 0; 0 leaves the term out.
         clip_norm: bound on the norm of the gradient; 0 leaves it free.
         before_step: called with the index of each step, e.g. to set the learning rate.
+        differentiate: fills the gradients, before the proximal term: `backward`, or a private one.
 
     Raises:
         FloatingPointError: the loss is not finite.
@@ -70,10 +82,9 @@ def take_steps(
         if before_step is not None:
             before_step(num_steps)
         optimizer.zero_grad()
-        terms = loss_terms(network, batch)
+        terms = differentiate(network, batch, loss_terms)
         if not torch.isfinite(terms.total):
             raise FloatingPointError(f"the loss is {float(terms.total.detach())} at step {num_steps}")
-        terms.total.backward()  # type: ignore[no-untyped-call]
         proximal = _add_proximal(parameters, anchor, proximal_mu) if proximal_mu else 0.0
         if clip_norm:
             nn.utils.clip_grad_norm_(parameters, clip_norm)

@@ -40,7 +40,7 @@ def clip_update(update: np.ndarray, clip_norm: float) -> bool:
 
 
 class CentralGaussian:
-    """The mechanism of a run, and where it stands between two rounds.
+    """The mechanism of a run, and where it stands between two rounds; ``unit`` is whom it protects.
 
     Args:
         settings: with ``mechanism`` central_gaussian.
@@ -57,6 +57,8 @@ class CentralGaussian:
     Raises:
         RequestError: the noise of the count leaves none for the sum, or the budget is too small for a round.
     """
+
+    unit = "client"
 
     def __init__(
         self, settings: PrivacySettings, seed: int, sampling_rate: float, num_clients: int, num_rounds: int
@@ -149,7 +151,7 @@ class CentralGaussian:
         pld, rdp = (value if math.isfinite(value) else None for value in (self.epsilon.pld, self.epsilon.rdp))
         return {
             "mechanism": "central_gaussian",
-            "unit": "client",
+            "unit": self.unit,
             "epsilon": pld,
             "delta": self.settings.delta,
             "epsilon_pld": pld,

@@ -62,7 +62,7 @@ NOT_COVERED = (
     "whether and when a client answers, and that its work failed",
     "the number of its clips, which it declares before the first round",
     "the seed: who knows it knows the noise, unless privacy.secret_noise is set",
-    "floating-point arithmetic: the noise is a rounded Gaussian (Mironov 2012)",
+    "that the noise is rounded (Mironov 2012) and its generator not cryptographic",
 )
 """What no mechanism here protects."""
 

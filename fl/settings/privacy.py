@@ -47,5 +47,5 @@ class PrivacySettings:
     )
     secret_noise: bool = setting(
         False,
-        doc="central_gaussian: sampling and noise from the system's entropy, not the seed: no equal rerun",
+        doc="sampling and noise from the system's entropy, not from the seed: no equal rerun",
     )

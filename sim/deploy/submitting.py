@@ -46,7 +46,7 @@ def submit(deployment: Deployment, overrides: Sequence[str], wait_s: float) -> t
         raise RequestError(f"name must be new, but {str(run_dir)!r} already holds a record; choose another")
     experiment = with_absolute_places(build(cfg))
     validate(experiment)
-    if experiment.privacy.mechanism == "central_gaussian" and not experiment.privacy.secret_noise:
+    if experiment.privacy.mechanism != "none" and not experiment.privacy.secret_noise:
         raise RequestError(
             "privacy.secret_noise must be true on devices, which are told the seed, got false; "
             "add privacy.secret_noise=true"
