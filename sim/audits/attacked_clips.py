@@ -94,6 +94,8 @@ class AttackedClips:
             compress=experiment.compress,
             seed=experiment.seed,
             cache_dir=self.run.cache_dir,
+            privacy=experiment.privacy,
+            num_rounds=experiment.strategy.num_rounds,
         )
 
 

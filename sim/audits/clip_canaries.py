@@ -6,6 +6,7 @@ and soft target are turned round: nothing but memory can make a student agree wi
 """
 
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.predict import predict
 from fl.errors import RequestError
+from fl.privacy.accountant import spent_epsilon
+from fl.privacy.client_releases import releases_of_round
 from fl.seeds import generator
+from fl.settings import Experiment
 from fl.state import load_flat
 from models.output import Inputs
 from server.rounds import GlobalStudent, make_task
@@ -135,23 +139,32 @@ def train_with_canaries(clips: AttackedClips, canaries: ClipCanaries, progress: 
     return _margins(student.network, canaries.view) - before
 
 
-def audit_clip_canaries(
-    clips: AttackedClips, num_canaries: int, delta: float, accounted: float | None, progress: Progress
-) -> CanaryAudit:
-    """Draw canaries, train with them, and bound epsilon.
+def audit_clip_canaries(clips: AttackedClips, num_canaries: int, progress: Progress) -> CanaryAudit:
+    """Draw canaries, train with them, and bound epsilon, at the delta of the run's settings.
 
     Args:
-        clips: the run's.
+        clips: the run's; its clients make their own noise, or there is none.
         num_canaries: at least 32.
-        delta: of the bound.
-        accounted: epsilon that the run's mechanism promises a clip over all rounds; None: nothing.
         progress: the display.
     """
+    experiment = clips.run.experiment
     canaries = draw_clip_canaries(clips, num_canaries)
     scores = train_with_canaries(clips, canaries, progress)
-    rounds = clips.run.experiment.strategy.num_rounds
-    what = f"what client {canaries.client_id} sends after {rounds} rounds alone"
-    return CanaryAudit("clip", what, bound_epsilon(scores, canaries.included, delta), accounted)
+    bound = bound_epsilon(scores, canaries.included, experiment.privacy.delta)
+    num_clips = len(clips.partition.rows[canaries.client_id]) + bound.num_included
+    rounds = experiment.strategy.num_rounds
+    what = f"what client {canaries.client_id} sends in {rounds} rounds alone"
+    return CanaryAudit("clip", what, bound, accounted_epsilon(experiment, num_clips))
+
+
+def accounted_epsilon(experiment: Experiment, num_clips: int) -> float | None:
+    """What the run's accountant says of a client of so many clips after all rounds; None: no promise."""
+    settings, rounds = experiment.privacy, experiment.strategy.num_rounds
+    if settings.mechanism == "none":
+        return None
+    releases = releases_of_round(settings, experiment.distill, num_clips, rounds)
+    spent = spent_epsilon((replace(releases, count=rounds * releases.count),), settings.delta).pld
+    return spent if isfinite(spent) else None
 
 
 def _margins(network: nn.Module, view: ShardView) -> Floats:

@@ -68,7 +68,7 @@ class Inverted:
     @property
     def side(self) -> int:
         """Of the frames, pixels."""
-        return self.original.shape[1]
+        return int(self.original.shape[1])
 
 
 def invert_clip(clips: AttackedClips, num_steps: int, progress: Progress) -> Inverted:
@@ -148,7 +148,8 @@ def small_pictures(frames: NDArray[np.uint8]) -> Pictures:
 
 def mean_picture(view: ShardView) -> Pictures:
     """The mean first frame of up to 64 clips, scaled down: what can be guessed without any gradient."""
-    return small_pictures(view.batch(slice(0, 64)).frames[:, 0]).mean(axis=0)
+    mean: Pictures = small_pictures(view.batch(slice(0, 64)).frames[:, 0]).mean(axis=0)
+    return mean
 
 
 def normalise(pictures: Tensor) -> Tensor:

@@ -108,7 +108,8 @@ def _updates(clips: AttackedClips, num_clients: int, progress: Progress) -> Atta
     """How much one update lowers a clip's loss; clients' scores are pooled."""
     round_index = replay_round(clips)
     chosen = full_width_clients(clips, round_index)[:num_clients]
-    inside, outside = [], []
+    inside: list[Scored] = []
+    outside: list[Scored] = []
     with progress.stage(f"Updates of round {round_index}", total=len(chosen)) as advance:
         for client in chosen:
             update = replay_update(clips, client, round_index)

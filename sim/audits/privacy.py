@@ -8,7 +8,10 @@ from argparse import Namespace
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fl.privacy.data_flow import UNITS, Flow, data_flow
+from fl.seeds import derive
 from sim.audits.attacked_clips import AttackedClips, attacked_clips
+from sim.audits.client_canaries import audit_client_canaries
 from sim.audits.clip_canaries import CanaryAudit, audit_clip_canaries
 from sim.audits.gradient_inversion import Inverted, invert_clip
 from sim.audits.membership_attacks import BLIND, Attack, membership_attacks
@@ -16,7 +19,6 @@ from sim.finished import FinishedRun
 from sim.progress import Progress
 from sim.round_record import plain
 
-DEFAULT_DELTA = 1e-5
 FOLDER = "audits/privacy"
 """Under the run's folder."""
 
@@ -27,21 +29,25 @@ class PrivacyAudit:
 
     Attributes:
         run: the run's folder.
+        mechanism: of `fl.privacy.data_flow.MECHANISMS`.
         accounted_epsilon: what the accountant says the run has spent in all; None: it promises nothing.
         delta: for which epsilons hold.
         attacks: on membership, the blind controls first.
         canaries: lower bounds on epsilon.
         inversion: None if it was left out.
+        data_flow: what leaves a client, and how.
         notes: what must be known to read the numbers.
         figures: the pictures that were written.
     """
 
     run: str
+    mechanism: str
     accounted_epsilon: float | None
     delta: float
     attacks: tuple[Attack, ...]
     canaries: tuple[CanaryAudit, ...]
     inversion: Inverted | None
+    data_flow: tuple[Flow, ...]
     notes: tuple[str, ...]
     figures: tuple[str, ...] = ()
 
@@ -55,6 +61,8 @@ class PrivacyAudit:
         return {
             "run": self.run,
             "passed": self.passed,
+            "mechanism": self.mechanism,
+            "unit": UNITS[self.mechanism],
             "accounted_epsilon": self.accounted_epsilon,
             "delta": self.delta,
             "attacks": [_without(attack, "scores") for attack in self.attacks],
@@ -62,6 +70,7 @@ class PrivacyAudit:
             "inversion": None
             if self.inversion is None
             else [_without(row, "pictures") for row in self.inversion.rows],
+            "data_flow": [_without(row) for row in self.data_flow],
             "notes": self.notes,
             "figures": self.figures,
         }
@@ -78,13 +87,14 @@ def audit_privacy(run: FinishedRun, asked: Namespace) -> PrivacyAudit:
     Raises:
         RequestError: something of the run is not in the cache, or does not allow what is asked.
     """
-    progress, clips = Progress(), attacked_clips(run)
+    progress, clips, settings = Progress(), attacked_clips(run), run.experiment.privacy
     told = clips.rounds[-1]["privacy"]
-    epsilon, delta = (told["epsilon"], told["delta"]) if told else (None, None)
-    delta = delta or DEFAULT_DELTA
     canaries = []
-    if asked.canaries:
-        canaries.append(audit_clip_canaries(clips, asked.canaries, delta, None, progress))
+    if asked.canaries and settings.mechanism == "central_gaussian":
+        seed = derive(run.experiment.seed, "privacy audit")
+        canaries.append(audit_client_canaries(run.experiment, len(clips.rounds), seed))
+    elif asked.canaries:
+        canaries.append(audit_clip_canaries(clips, asked.canaries, progress))
     attacks = tuple(
         membership_attacks(
             clips, asked.shadows, asked.shadow_clips, asked.shadow_rounds, asked.clients, progress
@@ -92,7 +102,15 @@ def audit_privacy(run: FinishedRun, asked: Namespace) -> PrivacyAudit:
     )
     inversion = invert_clip(clips, asked.inversion_steps, progress) if asked.inversion_steps else None
     return PrivacyAudit(
-        str(run.folder), epsilon, delta, attacks, tuple(canaries), inversion, tuple(_notes(clips, attacks))
+        run=str(run.folder),
+        mechanism=settings.mechanism,
+        accounted_epsilon=told["epsilon"] if told else None,
+        delta=settings.delta,
+        attacks=attacks,
+        canaries=tuple(canaries),
+        inversion=inversion,
+        data_flow=data_flow(settings.mechanism),
+        notes=tuple(_notes(clips, attacks)),
     )
 
 
@@ -117,6 +135,10 @@ def _notes(clips: AttackedClips, attacks: tuple[Attack, ...]) -> list[str]:
             "LiRA's shadows imitate the run (a few rounds of two holders, from the run's first student); one "
             "variance for all clips"
         )
+    if clips.run.experiment.privacy.secret_noise:
+        notes.append("privacy.secret_noise: replayed updates have other noise than those that were sent")
+    if clips.run.experiment.privacy.mechanism == "dp_sgd":
+        notes.append("the shadows' holders train privately, too, by the run's settings")
     notes.append("attacks give what was found, not what can be: a better attack may find more")
     return notes
 

@@ -39,7 +39,7 @@ def replay_round(clips: AttackedClips) -> int:
         RequestError: the run has no checkpoint of the round before one.
     """
     for record in reversed(clips.rounds):
-        told, index = record["clients"], record["round_index"]
+        told, index = record["clients"], int(record["round_index"])
         before = clips.run.folder / FOLDER / f"round-{index - 1:03d}"
         if told and told["replied"] and before.is_dir():
             return index
@@ -59,6 +59,8 @@ def full_width_clients(clips: AttackedClips, round_index: int) -> list[int]:
 
 def replay_update(clips: AttackedClips, client_id: int, round_index: int) -> Update:
     """Do a client's work of a round again; what it sends is what it sent, noise included.
+
+    Except with privacy.secret_noise, whose noise is another each time.
 
     Raises:
         StageError: the work failed.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from clients.round import distil
+from clients.round import EdgeClient, distil
 from fl.attacks.membership import balanced_halves, margins
 from fl.data.shards import ShardView, take
 from fl.distill.first_weights import obtain_first_weights
@@ -141,7 +141,8 @@ def _train(
     num_rounds: int,
 ) -> None:
     """Train a shadow in place on the chosen clips of the pool; its draws are those of no client."""
-    rate, holders = clips.run.experiment.distill.learning_rate, []
+    rate = clips.run.experiment.distill.learning_rate
+    holders: list[EdgeClient] = []
     sides = (
         (pool.members, chosen[: len(pool.members)], "clients"),
         (pool.others, chosen[len(pool.members) :], "test"),

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fl.privacy.data_flow import UNITS
 from sim.progress import MAX_COLUMNS, clean
 from sim.report.cells import number_table, percent, three
 
@@ -23,6 +24,8 @@ def print_privacy(audit: "PrivacyAudit") -> None:
         console.print(Text(clean(text)))
 
     line(f"Privacy of {audit.run}: {promise(audit.accounted_epsilon, audit.delta)}")
+    line(f"privacy.mechanism={audit.mechanism} protects: {UNITS[audit.mechanism]}")
+    console.print(_flows(audit))
     console.print(_attacks(audit))
     reasons = dict.fromkeys(at.reason for attack in audit.attacks for at in attack.rates.at if at.reason)
     line(
@@ -41,8 +44,8 @@ def print_privacy(audit: "PrivacyAudit") -> None:
         side = audit.inversion.side
         console.print(_inversions(audit))
         line(
-            f"One client's clip of {audit.inversion.num_frames} frames of {side} x {side} pixels, its gradient "
-            "in the clear: more than any client sends. The last row needs no gradient."
+            f"One client's clip of {audit.inversion.num_frames} frames of {side} x {side} pixels, its "
+            "gradient in the clear: more than any client sends. The last row needs no gradient."
         )
     for note in audit.notes:
         line(note)
@@ -67,6 +70,13 @@ def verdict(audit: "PrivacyAudit") -> str:
         f"canaries prove {one.bound.epsilon:.3f} {'<=' if one.passed else '>'} {one.accounted:.3f} accounted"
         for one in held
     )
+
+
+def _flows(audit: "PrivacyAudit") -> Table:
+    table = number_table("leaves a client", "what it holds", "how", left=3)
+    for flow in audit.data_flow:
+        table.add_row(f"{flow.message}: {flow.name}", flow.content, flow.treatment)
+    return table
 
 
 def _attacks(audit: "PrivacyAudit") -> Table:
