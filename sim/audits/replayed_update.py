@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from clients.round import run_round
@@ -77,7 +78,8 @@ def replay_update(clips: AttackedClips, client_id: int, round_index: int) -> Upd
     )
     view = clips.client_view(client_id)
     client = clips.edge_client(client_id, view, clips.answers("clients", view.lacks))
-    report = run_round(task, client, architecture.build())
+    network = architecture.build().to(memory_format=torch.channels_last)  # as clients.app has it: equal bits
+    report = run_round(task, client, network)
     after = architecture.build()
     load_flat(after, report.state)
     return Update(client_id, round_index, before.eval(), after.eval(), view)
