@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.cells import percent, three
-from sim.report.page import Cell, Note, PageTable, Section
+from sim.report.page import Block, Cell, Note, PageTable, Section
 
 FILE = "audits/privacy/audit.json"
 """Under the run's folder."""
@@ -23,7 +23,7 @@ def privacy_audit_sections(folder: Path) -> Iterator[Section]:
         return
     try:
         audit = json.loads(path.read_text())
-        blocks = [*_verdict(audit), _attacks(audit), *_canaries(audit), *_inversions(audit)]
+        blocks: list[Block] = [*_verdict(audit), _attacks(audit), *_canaries(audit), *_inversions(audit)]
         blocks += [Note(str(text)) for text in audit["notes"]]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         text = f"{FILE} cannot be read ({error!r}); run `python -m sim audit privacy` again."
