@@ -41,7 +41,7 @@ def draw_privacy(audit: "PrivacyAudit", folder: Path) -> list[Path]:
 
 def _receiver_curves(attacks: Sequence["Attack"]) -> Figure:
     kinds = list(dict.fromkeys(attack.members for attack in attacks))
-    figure = Figure(figsize=(6.5 * len(kinds), 5.6), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(6.5 * len(kinds), 6.6), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         _curves(axes, [attack for attack in attacks if attack.members == kind])
@@ -66,7 +66,7 @@ def _curves(axes: Axes, attacks: Sequence["Attack"]) -> None:
     axes.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1.05))
     axes.set(xlabel="others accused (false positive rate)", ylabel="members found (true positive rate)")
     axes.grid(alpha=0.25, which="both")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=8)
 
 
 def _inverted(inverted: "Inverted") -> Figure:
