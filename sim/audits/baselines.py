@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from fl.data.partition import partition_clips
@@ -84,7 +85,7 @@ def audit_baselines(run: FinishedRun) -> tuple[Baselines, tuple[ClipScore, ...]]
             scored[STUDENT].append(probabilities(predict(run.network, view, advance=advance)[0]))
     with progress.stage("Teacher on every clip", total=total) as advance:
         for _, view in seen.views:
-            scored[TEACHER].append(teacher_scores(run, view, advance))
+            scored[TEACHER].append(probabilities(teacher_logits(run, view, advance)))
     with progress.stage("Features of every clip", total=total) as advance:
         described = [features_of(view, hears(experiment.system.student), advance) for _, view in seen.views]
     with progress.stage("Classical models", total=MAX_FOLDS + 1) as advance:
@@ -142,14 +143,16 @@ def training_views(run: FinishedRun, stores: Mapping[str, Shard]) -> _Seen:
     )
 
 
-def teacher_scores(run: FinishedRun, view: ShardView, advance: Callable[[int], None]) -> Floats:
-    """Probabilities of fake (clips,): the cached answers, or forward passes where there are none."""
+def teacher_logits(
+    run: FinishedRun, view: ShardView, advance: Callable[[int], None] = lambda _: None
+) -> NDArray[np.float32]:
+    """Logits (clips,): the cached answers, or forward passes where there are none."""
     folder = outputs_folder(run.teacher_folder, view.shard, view.lacks)
     if folder.is_dir():
         advance(len(view))
-        return probabilities(np.asarray(open_outputs(folder).logits)[view.rows])
+        return np.asarray(open_outputs(folder).logits)[view.rows]
     network: nn.Module = load_teacher(run.teacher_folder).eval()
-    return probabilities(predict(network, view, advance=advance)[0])
+    return predict(network, view, advance=advance)[0]
 
 
 def fit_on(seen: _Seen, described: list[Features], seed: int, advance: Callable[[int], None]) -> list[Fitted]:

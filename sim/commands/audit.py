@@ -16,6 +16,8 @@ Actions
                  size, latency, accuracy, EPS; the trade-offs as a plot in the run's figures
   explanation    deletion and insertion curves of the teacher's and the student's maps, beside a random
                  order and moved maps: are they faithful? One plot in the run's figures
+  privacy        what an attacker gets: membership inference, canaries, gradient inversion; exit code 1
+                 if canaries prove a larger epsilon than was accounted
   quantization   float against each INT8 variant on the test split; exit code 1 if the variant that
                  the run shipped, student.int8.onnx, breaks the tolerance
   robustness     teacher, student, pruned and INT8 under JPEG, resizing, blur, noise and H.264; one
@@ -24,6 +26,7 @@ Actions
   python -m sim audit baselines runs/first
   python -m sim audit compression runs/first --ratios 0.25 0.5
   python -m sim audit explanation runs/first --num-clips 40
+  python -m sim audit privacy runs/first --shadows 16
   python -m sim audit quantization runs/first --tolerance 0.01
   python -m sim audit robustness runs/first --kinds jpeg h264
 
@@ -49,6 +52,12 @@ def _explanation(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _privacy(argv: Sequence[str]) -> int:
+    from sim.commands.audit_privacy import main
+
+    return main(argv)
+
+
 def _quantization(argv: Sequence[str]) -> int:
     from sim.commands.audit_quantization import main
 
@@ -66,6 +75,7 @@ ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
         "baselines": _baselines,
         "compression": _compression,
         "explanation": _explanation,
+        "privacy": _privacy,
         "quantization": _quantization,
         "robustness": _robustness,
     }

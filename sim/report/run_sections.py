@@ -20,6 +20,7 @@ from sim.report.ledger import (
 )
 from sim.report.malice import malice_table
 from sim.report.page import Block, Cell, Note, PageFigure, PageTable, Section
+from sim.report.privacy_sections import privacy_audit_sections
 from sim.report.recorded_run import RecordedRun
 from sim.report.round_curves import draw_rounds
 from sim.report.run_rows import model_rows
@@ -42,6 +43,7 @@ def sections_of(run: RecordedRun, cache_dir: Path | None = None) -> list[Section
         Section("Trade-offs", list(_fronts(rows))),
         Section("By round", list(_by_round(run.rounds))),
         Section("Participation", list(_participation(run))),
+        *privacy_audit_sections(run.folder),
         Section("Simulated time", list(_simulated(run.rounds))),
         *_malice(run.rounds),
         Section("Privacy", [_privacy(run)]),
