@@ -92,7 +92,7 @@ def test_a_run_is_measured_in_percent(tmp_path: Path) -> None:
         "kept_out": 50,
         "wronged": pytest.approx(100 * 2 / 7),
     }
-    assert measure(tmp_path / "a", "sign_flip")["success"] == 20
+    assert "success" not in measure(tmp_path / "a", "sign_flip")
 
 
 def test_seeds_become_a_mean_and_a_range_and_a_failed_run_is_missing(outcome: Poisoning) -> None:
@@ -100,10 +100,9 @@ def test_seeds_become_a_mean_and_a_range_and_a_failed_run_is_missing(outcome: Po
     assert len(rows) == len(ATTACKS) * len(WITHSTANDS) * len(BAD)
     found = rows["sign_flip", "median", 2].spreads["accuracy"]
     assert (found.mean, found.low, found.high) == pytest.approx((79, 78, 80))
-    assert rows["sign_flip", "median", 0].spreads == {
-        **rows["backdoor", "median", 0].spreads,
-        "success": Spread(20, 20, 20),
-    }
+    plain = dict(rows["backdoor", "median", 0].spreads)
+    assert plain.pop("success") == Spread(60, 60, 60)
+    assert rows["sign_flip", "median", 0].spreads == plain
     assert rows["backdoor", "mean", 4].num_seeds == 0
     assert "kept_out" not in rows["backdoor", "mean", 0].spreads
 

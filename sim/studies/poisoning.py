@@ -107,7 +107,8 @@ def measure(folder: Path, attack: str) -> dict[str, float]:
     found = {"accuracy": _percent(last["global"], "accuracy"), "auc": _value(last["global"], "auc")}
     found["eps"] = _value(last["eps"], "mean")
     told: list[Mapping[str, Any]] = [part for record in rounds if (part := record.get("adversary"))]
-    found["success"] = _percent(told[-1], "attack_success" if attack == "backdoor" else "without_trigger")
+    if attack == "backdoor":
+        found["success"] = _percent(told[-1], "attack_success")
     bad = sum(len(part["malicious"]) for part in told)
     honest = NUM_CLIENTS * len(told) - bad
     if bad:
@@ -147,7 +148,7 @@ def _explained() -> list[str]:
         f"clients to withstand, whatever their true number: {told}. {beyond}:",
         f"{max(BAD)} are beyond what it promises.",
         "",
-        "Attack success: share of the fake test clips that are called real; of a backdoor, when they carry",
+        "Attack success: of the backdoor, share of the fake test clips that are called real when they carry",
         "the trigger. Bad kept out: share of the malicious replies that the gate refused, or that count for",
         "less than half of an equal share; honest left out: the same of honest replies. Krum takes one reply",
         "a round, so it leaves out nearly all.",
