@@ -158,7 +158,9 @@ class DeterministicFedProx(FedProx):
             )
         if self.accounts:
             steps = self.settings.straggler_steps
-            asked_shares = {c: steps if c in self.ledger.stragglers else 1.0 for c in self._client_of.values()}
+            asked_shares = {
+                c: steps if c in self.ledger.stragglers else 1.0 for c in self._client_of.values()
+            }
             self.accounts.count_round(asked_shares)
         return messages
 
