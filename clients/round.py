@@ -104,12 +104,14 @@ def run_round(task: RoundTask, client: EdgeClient, network: nn.Module) -> Client
     if task.quantize:
         with stage("quantize"):
             agreement = quantized_agreement(task, client, network)
+    with stage("protect"):
+        state = told_state(task, client, network)
     terms = (losses.loss, losses.hard, losses.soft, losses.attention, losses.proximal)
     return ClientReport(
         client_id=client.client_id,
         num_examples=len(client.view),
         num_steps=losses.num_steps,
-        state=told_state(task, client, network),
+        state=state,
         schema=task.schema,
         losses=dict(zip(LOSS_KEYS, terms, strict=True)),
         seconds=time.perf_counter() - started,
