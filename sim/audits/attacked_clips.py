@@ -13,6 +13,7 @@ from fl.data.shards import Shard, ShardView, take
 from fl.distill.batches import TeacherAnswers
 from fl.distill.teacher import live_teacher, open_outputs, outputs_folder
 from fl.errors import RequestError
+from fl.poisoning.roster import malicious_clients
 from sim.finished import FinishedRun, missing
 from sim.record import read_rounds
 from sim.round_record import RoundRecord
@@ -38,10 +39,16 @@ class AttackedClips:
 
     @property
     def replied(self) -> list[int]:
-        """Clients whose replies were taken in at least one round, ascending."""
-        return sorted(
-            {c for record in self.rounds if record["clients"] for c in record["clients"]["replied"]}
-        )
+        """Honest clients whose replies were taken in at least one round, ascending."""
+        told = [record["clients"]["replied"] for record in self.rounds if record["clients"]]
+        return sorted({client for replied in told for client in replied} - self.malicious)
+
+    @property
+    def malicious(self) -> frozenset[int]:
+        """Clients whose work was not what the run asks for; nobody asks who their members are."""
+        experiment = self.run.experiment
+        num_clients = experiment.partition.num_clients
+        return malicious_clients(experiment.adversary, experiment.seed, num_clients)
 
     @property
     def members(self) -> tuple[ShardView, ...]:

@@ -120,7 +120,7 @@ def _updates(clips: AttackedClips, num_clients: int, progress: Progress) -> Atta
                 )
                 found.append(Scored.of(before - after, identities_of(view)))
             advance()
-    sees = f"{len(chosen)} updates of round {round_index}"
+    sees = f"updates of round {round_index}, {len(chosen)} clients"
     return _judge(clips, "loss lowered", sees, "clients", _pooled(inside), _pooled(outside))
 
 

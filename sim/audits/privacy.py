@@ -90,10 +90,10 @@ def audit_privacy(run: FinishedRun, asked: Namespace) -> PrivacyAudit:
     progress, clips, settings = Progress(), attacked_clips(run), run.experiment.privacy
     told = clips.rounds[-1]["privacy"]
     canaries = []
-    if asked.canaries and settings.mechanism == "central_gaussian":
+    if asked.canaries and settings.mechanism == "central_gaussian" and settings.clip_norm:
         seed = derive(run.experiment.seed, "privacy audit")
         canaries.append(audit_client_canaries(run.experiment, len(clips.rounds), seed))
-    elif asked.canaries:
+    elif asked.canaries and settings.mechanism != "central_gaussian":
         canaries.append(audit_clip_canaries(clips, asked.canaries, progress))
     attacks = tuple(
         membership_attacks(
@@ -135,9 +135,12 @@ def _notes(clips: AttackedClips, attacks: tuple[Attack, ...]) -> list[str]:
             "LiRA's shadows imitate the run (a few rounds of two holders, from the run's first student); one "
             "variance for all clips"
         )
-    if clips.run.experiment.privacy.secret_noise:
+    privacy = clips.run.experiment.privacy
+    if privacy.mechanism == "central_gaussian" and not privacy.clip_norm:
+        notes.append("no canaries: without privacy.clip_norm a client's update has no largest norm")
+    if privacy.secret_noise:
         notes.append("privacy.secret_noise: replayed updates have other noise than those that were sent")
-    if clips.run.experiment.privacy.mechanism == "dp_sgd":
+    if privacy.mechanism == "dp_sgd":
         notes.append("the shadows' holders train privately, too, by the run's settings")
     notes.append("attacks give what was found, not what can be: a better attack may find more")
     return notes

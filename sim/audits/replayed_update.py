@@ -51,11 +51,12 @@ def replay_round(clips: AttackedClips) -> int:
 
 
 def full_width_clients(clips: AttackedClips, round_index: int) -> list[int]:
-    """Clients that replied in a round with the global student at its full width, ascending."""
+    """Honest clients that replied in a round with the global student at its full width, ascending."""
     record = next(one for one in clips.rounds if one["round_index"] == round_index)
     told, weak = record["clients"], record.get("weak")
     replied = told["replied"] if told else []
-    return [client for client in replied if not weak or client not in weak["replied"]]
+    narrow = weak["replied"] if weak else []
+    return [client for client in replied if client not in narrow and client not in clips.malicious]
 
 
 def replay_update(clips: AttackedClips, client_id: int, round_index: int) -> Update:

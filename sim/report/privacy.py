@@ -1,6 +1,7 @@
 """The tables of `python -m sim audit privacy`."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from sim.report.cells import number_table, percent, three
 
 if TYPE_CHECKING:
     from fl.attacks.rates import TruePositives
+    from fl.privacy.data_flow import Flow
     from sim.audits.privacy import PrivacyAudit
 
 
@@ -25,7 +27,8 @@ def print_privacy(audit: "PrivacyAudit") -> None:
 
     line(f"Privacy of {audit.run}: {promise(audit.accounted_epsilon, audit.delta)}")
     line(f"privacy.mechanism={audit.mechanism} protects: {UNITS[audit.mechanism]}")
-    console.print(_flows(audit))
+    for text in flow_lines(audit.data_flow):
+        line(text)
     console.print(_attacks(audit))
     reasons = dict.fromkeys(at.reason for attack in audit.attacks for at in attack.rates.at if at.reason)
     line(
@@ -72,11 +75,14 @@ def verdict(audit: "PrivacyAudit") -> str:
     )
 
 
-def _flows(audit: "PrivacyAudit") -> Table:
-    table = number_table("leaves a client", "what it holds", "how", left=3)
-    for flow in audit.data_flow:
-        table.add_row(f"{flow.message}: {flow.name}", flow.content, flow.treatment)
-    return table
+def flow_lines(flows: Sequence["Flow"]) -> list[str]:
+    """What clients hold to send, one line for each way in which it is sent, or not."""
+    ways = dict.fromkeys(flow.treatment for flow in flows)
+    return [
+        f"{way[0].upper() + way[1:]}: "
+        + ", ".join(f"{flow.message} {flow.name}" for flow in flows if flow.treatment == way)
+        for way in ways
+    ]
 
 
 def _attacks(audit: "PrivacyAudit") -> Table:
