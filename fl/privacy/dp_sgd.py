@@ -4,8 +4,9 @@ Abadi et al. 2016, "Deep Learning with Differential Privacy", algorithm 1, with 
 multiplies clip_norm, the most that one clip moves the sum of a step's gradients. Cutting, noise and scaling
 are Opacus' `DPOptimizer`. The gradients are not of its `GradSampleModule`, which is wrong or fails on
 networks of ours: it takes frames for examples, and misses a weight that is used outside its own layer
-(docs/decisions/0025-private-clients.md). One clip at a time through plain autograd is exact for any network,
-keeps a GRU and attention as they are, and on a CPU costs no more than `torch.func.vmap`.
+(docs/decisions/0025-private-clients.md). One clip at a time through plain autograd is exact for any
+network as it stands, in memory for one clip; `torch.func.vmap` would halve the time of a step, but takes neither
+a GRU nor training mode as they are.
 """
 
 import math
