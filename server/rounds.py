@@ -321,7 +321,10 @@ def simulate(server: Server, task: RoundTask) -> Record | None:
 def _why_it_ends(server: Server, error: FailedRoundError, must_not_fail: bool) -> str:
     allowed = server.experiment.strategy.max_failed_rounds
     pruning = "; it was to prune, by the clients' votes" if must_not_fail and allowed else ""
-    return f"{error}{pruning}. Mend the cause, then go on: python -m sim run resume={server.examiner.run_dir}"
+    go_on = "submit the run again"  # whose clients are devices
+    if server.strategy.fleet is None:
+        go_on = f"go on: python -m sim run resume={server.examiner.run_dir}"
+    return f"{error}{pruning}. Mend the cause, then {go_on}"
 
 
 def _clients_part(ledger: Ledger) -> Record:
