@@ -89,10 +89,7 @@ def main() -> None:
         rng=np.random.default_rng(0),
     )
     work: dict[str, Callable[[], object]] = {
-        **{
-            norm: lambda network=network: backward(network, batch, loss_terms)
-            for norm, network in plain.items()
-        },
+        **{name: partial(backward, network, batch, loss_terms) for name, network in plain.items()},
         "DP-SGD, GroupNorm": lambda: private(student, batch, loss_terms),
         "vmap of 4 clips, gradients alone": lambda: by_vmap(student.eval(), batch, 4),
         "vmap of 16 clips, gradients alone": lambda: by_vmap(student.eval(), batch, 16),

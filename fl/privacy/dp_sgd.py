@@ -5,8 +5,8 @@ multiplies clip_norm, the most that one clip moves the sum of a step's gradients
 are Opacus' `DPOptimizer`. The gradients are not of its `GradSampleModule`, which is wrong or fails on
 networks of ours: it takes frames for examples, and misses a weight that is used outside its own layer
 (docs/decisions/0025-private-clients.md). One clip at a time through plain autograd is exact for any
-network as it stands, in memory for one clip; `torch.func.vmap` would halve the time of a step, but takes neither
-a GRU nor training mode as they are.
+network as it stands, in memory for one clip; `torch.func.vmap` would halve the time of a step, but takes
+neither a GRU nor training mode as they are.
 """
 
 import math
