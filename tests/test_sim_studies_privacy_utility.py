@@ -74,6 +74,8 @@ def test_seeds_become_means_with_ranges() -> None:
     assert (spreads["auc"].low, spreads["auc"].high) == (0.8, 0.9)
     assert spread_cell("auc", spreads["auc"]) == "0.850 (0.800 to 0.900)"
     assert spread_cell("eps", spreads["eps"]) == "0.50"
+    equal = spreads_of([{"noise": 0.1}] * 3, ("noise",))["noise"]
+    assert equal.low == equal.mean == equal.high  # .1 + .1 + .1 is more than .3
     assert spread_cell("accuracy", spreads.get("accuracy")) == ""
 
 

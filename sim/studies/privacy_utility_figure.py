@@ -40,6 +40,10 @@ def privacy_figure(outcome: PrivacyUtility) -> Figure:
             _curve(axes, outcome.rows, key, name, colour, 0.06 * place)
         if title.startswith("Membership"):
             axes.axhline(0.5, color=GREY, linewidth=1, linestyle="--")
+            reach = max(0.1, *(abs(limit - 0.5) for limit in axes.get_ylim()))
+            axes.set_ylim(0.5 - reach, 0.5 + reach)
+        if title.startswith("Latency"):
+            axes.set_ylim(bottom=0)
         if len(curves) > 1:
             axes.legend(frameon=False, fontsize=8)
         axes.set_xticks(range(len(names)), names)

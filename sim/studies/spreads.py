@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-DIGITS: Mapping[str, int] = {"auc": 3, "attack_auc": 3, "eps": 2, "latency": 2}
+DIGITS: Mapping[str, int] = {
+    "auc": 3,
+    "attack_auc": 3,
+    **dict.fromkeys(("eps", "shuffled", "latency", "empirical", "noise"), 2),
+}
 """Measure -> decimals in a table; the others have one."""
 
 
@@ -30,7 +34,13 @@ def spreads_of(measured: Sequence[Mapping[str, float]], keys: Iterable[str]) -> 
         keys: measures.
     """
     values = {key: [found[key] for found in measured if key in found] for key in keys}
-    return {key: Spread(sum(v) / len(v), min(v), max(v)) for key, v in values.items() if v}
+    return {key: _spread(v) for key, v in values.items() if v}
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    """The mean of equal values is that value: rounding must not put it outside their range."""
+    low, high = min(values), max(values)
+    return Spread(min(max(sum(values) / len(values), low), high), low, high)
 
 
 def spread_cell(key: str, spread: Spread | None) -> str:
