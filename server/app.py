@@ -3,7 +3,8 @@
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from server.rounds import GlobalStudent, Server, run_rounds
+from server.parts import GlobalStudent, Server
+from server.rounds import run_rounds
 
 
 def make_server_app(server: Server, student: GlobalStudent) -> ServerApp:

@@ -1,85 +1,33 @@
 """The federated rounds, top to bottom: send, gate, aggregate, prune, evaluate, record."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from flwr.serverapp import Grid
-from torch import nn
 
 from fl.compress.importance import prunable_groups
-from fl.compress.prune import apply_plan, reestimate_batchnorm
-from fl.compress.sessions import inputs_like
 from fl.compress.units import ChannelGroup
-from fl.data.shards import ShardView
-from fl.distill.batches import shuffled_batches
 from fl.distill.optimizer import rate_share
 from fl.errors import FailedRoundError
-from fl.seeds import generator
 from fl.settings import Experiment
 from fl.state import flatten, learnt_values, load_flat, schema_digest, value_mask
 from fl.task import RoundTask
 from fl.wire import read_array, task_records
-from models.architecture import Architecture
 from server.checkpoint import save_checkpoint
-from server.evaluate import Evaluation, Examiner, evaluate_student, macs_of
+from server.evaluate import Evaluation, evaluate_student, macs_of
 from server.fleet import (
-    WEAK_STEM,
-    WeakWidth,
-    after_plan,
     first_width,
-    next_width,
     weak_part,
 )
 from server.gate import Expectation
+from server.parts import GlobalStudent, Record, Server
 from server.poisoning import adversary_part, aggregation_part
-from server.pruning import choose_plan, clients_vote, decide, scheduled_ratio
+from server.pruning import clients_vote
 from server.replies import gather
 from server.reports import client_agreement, simulate_devices
-from server.strategy import DeterministicFedProx, Ledger
-
-Record = dict[str, Any]
-
-
-@dataclass
-class GlobalStudent:
-    """The student that the server holds between rounds.
-
-    Attributes:
-        architecture: changes when the student is pruned.
-        network: its weights are the last aggregate.
-        weak: the narrower student inside it, in a mixed fleet.
-        rounds_done: the round whose aggregate it is; 0: first weights.
-        failed_in_a_row: how many of the last rounds had too few valid replies and left it as it was.
-    """
-
-    architecture: Architecture
-    network: nn.Module
-    weak: WeakWidth | None = None
-    rounds_done: int = 0
-    failed_in_a_row: int = 0
-
-
-@dataclass(frozen=True)
-class Server:
-    """What the rounds need.
-
-    Attributes:
-        experiment: all settings.
-        strategy: sampling and aggregation.
-        examiner: evaluation.
-        public: the server's own clips: BatchNorm re-estimation.
-        inputs: what the run learns from -> its digest; kept in every checkpoint.
-        on_round: called with each round's record and evaluation, when its checkpoint is on the disk.
-    """
-
-    experiment: Experiment
-    strategy: DeterministicFedProx
-    examiner: Examiner
-    public: ShardView
-    inputs: Mapping[str, str]
-    on_round: Callable[[Record, Evaluation], None]
+from server.shrinking import evaluate_weak, prune_student, settle_batchnorm
+from server.strategy import Ledger
 
 
 def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
@@ -230,82 +178,6 @@ def expect(server: Server, student: GlobalStudent, task: RoundTask, groups: Sequ
     if server.strategy.privacy:
         server.strategy.learnt = learnt_values(student.network)
     server.strategy.weak = weak_part(student.weak, task, expected) if student.weak else None
-
-
-def prune_student(
-    server: Server, student: GlobalStudent, groups: Sequence[ChannelGroup], round_index: int
-) -> Record:
-    """Turn this round's votes into one plan, shrink the student, and re-estimate its BatchNorm.
-
-    Clients make their optimisers anew each round, so no state of theirs has to follow the slicing.
-    """
-    settings = server.experiment.compress
-    image_size = server.experiment.data.clip.image_size
-    ratio = scheduled_ratio(settings, round_index)
-    rng = generator(server.experiment.seed, round_index, -1, "votes")
-    robust = server.experiment.strategy.aggregator != "mean"
-    decision = decide(
-        settings, groups, student.network, server.strategy.voters, rng, image_size, robust=robust
-    )
-    plan = choose_plan(
-        settings,
-        student.architecture,
-        student.network,
-        groups,
-        decision.votes,
-        ratio,
-        inputs_like(server.examiner.test),
-        server.examiner.cache_dir,
-    )
-    apply_plan(student.network, plan, image_size)
-    student.architecture = student.architecture.with_widths_of(student.network)
-    settle_batchnorm(server, student.network, round_index, "batchnorm")
-    if student.weak:
-        student.weak = next_width(
-            student.weak,
-            server.experiment,
-            student.architecture,
-            student.network,
-            *after_plan(groups, decision.votes, plan),
-            round_index=round_index,
-            ranked_by="clients" if decision.voters else "server",
-        )
-    sizes = {group.name: group.unit_size for group in groups}
-    return {
-        "ratio": ratio,
-        "ratio_of": settings.ratio_of,
-        "removed_channels": sum(len(indices) * sizes[name] for name, indices in plan.items()),
-        "voters": decision.voters,
-        "clipped": decision.clipped,
-        "optimizer_state": "reset",
-    }
-
-
-def settle_batchnorm(server: Server, network: nn.Module, round_index: int, purpose: str) -> None:
-    """Re-estimate a student's BatchNorm on public clips, drawn for this round and purpose."""
-    rng = generator(server.experiment.seed, round_index, -1, purpose)
-    size, count = server.experiment.distill.batch_size, server.experiment.compress.batchnorm_batches
-    batches = shuffled_batches(server.public, None, size, count, rng, augment=None)
-    reestimate_batchnorm(network, (batch.inputs for batch in batches))
-
-
-def evaluate_weak(server: Server, student: GlobalStudent, round_index: int) -> Record | None:
-    """The "weak" part of a record: the narrow student's own evaluation; None in a uniform fleet."""
-    weak = student.weak
-    if weak is None:
-        return None
-    network = weak.nested.build(flatten(student.network))
-    settle_batchnorm(server, network, round_index, "weak-batchnorm")
-    evaluation = evaluate_student(
-        weak.nested.architecture, network, server.examiner, round_index, stem=WEAK_STEM
-    )
-    return {
-        "replied": [client for client in server.strategy.ledger.replied if client in weak.clients],
-        "ratio": weak.ratio,
-        "since_round": weak.since_round,
-        "ranked_by": weak.ranked_by,
-        **evaluation.parts,
-    }
 
 
 def simulate(server: Server, task: RoundTask) -> Record | None:

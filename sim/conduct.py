@@ -29,7 +29,7 @@ from fl.settings import Experiment
 from server.app import make_server_app
 from server.enrolment import EnrolledFleet
 from server.evaluate import Evaluation, Examiner, calibration_clips
-from server.rounds import Record, Server
+from server.parts import Record, Server
 from server.strategy import DeterministicFedProx
 from sim import checks
 from sim.branch import read_origin

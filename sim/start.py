@@ -15,7 +15,7 @@ from fl.seeds import derive
 from fl.settings import Experiment
 from server.checkpoint import Checkpoint, newest_checkpoint
 from server.fleet import restored_width
-from server.rounds import GlobalStudent
+from server.parts import GlobalStudent
 from sim.branch import read_origin
 from sim.prepare import Prepared, ServerPart
 from sim.progress import Progress

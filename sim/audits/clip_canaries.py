@@ -25,7 +25,8 @@ from fl.seeds import generator
 from fl.settings import Experiment
 from fl.state import load_flat
 from models.output import Inputs
-from server.rounds import GlobalStudent, make_task
+from server.parts import GlobalStudent
+from server.rounds import make_task
 from sim.audits.attacked_clips import AttackedClips
 from sim.progress import Progress
 

@@ -10,7 +10,8 @@ from fl.data.shards import ShardView
 from fl.errors import RequestError
 from fl.state import load_flat
 from server.checkpoint import FOLDER, load_checkpoint
-from server.rounds import GlobalStudent, make_task
+from server.parts import GlobalStudent
+from server.rounds import make_task
 from sim.audits.attacked_clips import AttackedClips
 
 
