@@ -97,7 +97,7 @@ def test_what_was_memorised_is_found_and_what_was_not_is_not(
     learnt = replace(clips, run=replace(clips.run, network=memorise(clips, 12)))
     found = list(membership_attacks(learnt, 2, 64, 1, 1, Progress()))
     rates = {(attack.name, attack.members): attack.rates for attack in found}
-    assert rates["loss", "clients"].auc_ci95[0] > 0.7
+    assert rates["loss", "clients"].auc_ci95[0] > 0.6
     assert not rates["blind control", "clients"].above_chance
     assert not rates["loss", "public"].above_chance  # the teacher here has learnt nothing
     inversion = invert_clip(learnt, 2, Progress())
