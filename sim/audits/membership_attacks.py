@@ -71,7 +71,7 @@ def membership_attacks(
     with progress.stage("Last student") as advance:
         yield _judge(clips, "loss", "last student", "clients", *_by_loss(clips, network))
         advance()
-    yield _judge(clips, "teacher closeness", "student's, teacher's logits", "clients", *_closeness(clips))
+    yield _judge(clips, "teacher closeness", "both networks' logits", "clients", *_closeness(clips))
     teacher = [
         scored(views, lambda view: margins(teacher_logits(clips.run, view), view.labels))
         for views in (clips.public, clips.others)
@@ -120,7 +120,7 @@ def _updates(clips: AttackedClips, num_clients: int, progress: Progress) -> Atta
                 )
                 found.append(Scored.of(before - after, identities_of(view)))
             advance()
-    sees = f"updates of round {round_index}, {len(chosen)} clients"
+    sees = f"{len(chosen)} updates, round {round_index}"
     return _judge(clips, "loss lowered", sees, "clients", _pooled(inside), _pooled(outside))
 
 
