@@ -232,6 +232,14 @@ def test_the_ledger_says_what_became_of_each_client() -> None:
     assert simulated_table([later]) is None
 
 
+def test_of_many_clients_the_ledger_shows_those_who_were_asked_in_vain() -> None:
+    everybody = list(range(100))
+    silent = {"sampled": everybody, "replied": everybody[:-3], "failed": [], "missing": everybody[-3:]}
+    table = ledger_table([complete_round({"round_index": 1, "clients": silent})], 100)
+    assert [row[0] for row in table.rows] == [f"client {c}" for c in (*range(37), 97, 98, 99)]
+    assert "40 of 100 clients" in table.caption
+
+
 def scored(labels: Sequence[int], scores: Sequence[float]) -> Scores:
     return Scores("student", np.array(labels), np.array(scores), ("real",) * len(labels))
 

@@ -91,7 +91,13 @@ def _meaning(last: Mapping[str, Any]) -> str:
     if last["epsilon"] is None:
         return "nothing is promised"
     factor = math.exp(min(last["epsilon"], 700.0))
-    shown = f"{factor:.3g}" if factor < 1e6 else f"e^{last['epsilon']:.4g}"
+    shown = (
+        f"{factor:,.3g}"
+        if factor < 1000
+        else f"{factor:,.0f}"
+        if factor < 1e6
+        else f"e^{last['epsilon']:.4g}"
+    )
     local = last["mechanism"] == "local_gaussian"
     which = "with one client's clips as with any others" if local else f"with one {last['unit']} as without"
     return (

@@ -13,6 +13,7 @@ from sim.report.column import SMALL, column_axes
 MAX_COUNTS = 12
 """With more clients the cells are too narrow for counts."""
 MAX_NAMES = 24
+"""Labels along the axis; half as many of three digits."""
 _NAME_LETTERS = 18
 
 
@@ -38,7 +39,8 @@ def draw_client_shares(partition: Mapping[str, Any]) -> Figure:
             colour = "white" if shares[client, row] > 0.55 else "black"
             text = str(counts[client, row])
             axes.text(client, row, text, ha="center", va="center", fontsize=SMALL, color=colour)
-    places = list(range(0, len(counts), math.ceil(len(counts) / MAX_NAMES)))
+    num_names = MAX_NAMES if len(counts) <= 100 else MAX_NAMES // 2
+    places = list(range(0, len(counts), math.ceil(len(counts) / num_names)))
     lines = [f"{place}\n({sizes[place]})" if readable else str(place) for place in places]
     axes.set_xticks(places, lines)
     axes.set_xlabel("client (clips)" if readable else "client")

@@ -21,6 +21,10 @@ MARKS: dict[str, Cell] = {
 }
 
 
+MAX_CLIENTS = 40
+"""Rows of the ledger: of more clients, those are shown who were asked in vain most often."""
+
+
 def state_of(client: int, clients: Clients | None) -> str:
     """A key of `MARKS`: what became of a client in a round; "" if it was not asked."""
     if clients is None:
@@ -44,18 +48,26 @@ def ledger_table(rounds: Sequence[RoundRecord], num_clients: int) -> PageTable:
         num_clients: of the partition; more are shown if the rounds name them.
     """
     named = {client for record in rounds if record["clients"] for client in record["clients"]["sampled"]}
-    rows: list[list[Cell]] = []
-    for client in sorted(named | set(range(num_clients))):
+    everybody = sorted(named | set(range(num_clients)))
+    found: list[tuple[int, list[Cell]]] = []
+    for client in everybody:
         states = [state_of(client, record["clients"]) for record in rounds]
         asked = sum(state not in ("", "unused") for state in states)
         replied = sum(state in ("replied", "straggled") for state in states)
-        rows.append([f"client {client}", *(MARKS[state] for state in states), f"{replied} of {asked}"])
+        row = [f"client {client}", *(MARKS[state] for state in states), f"{replied} of {asked}"]
+        found.append((asked - replied, row))
+    shown = sorted(sorted(range(len(found)), key=lambda place: -found[place][0])[:MAX_CLIENTS])
+    rows = [found[place][1] for place in shown]
     headings = ["client", *(f"round {record['round_index']}" for record in rounds), "replies"]
     caption = (
         "Participation by client and round. Straggled: replied after fewer steps (simulated). Missing: "
         "dropped out (simulated) or did not answer in time. Failed: see below. Spare: asked, not needed. "
         "-: not sampled."
     )
+    if len(rows) < len(everybody):
+        caption += (
+            f" {len(rows)} of {len(everybody)} clients, those asked in vain most often; rounds.jsonl has all."
+        )
     return PageTable("participation", caption, headings, rows)
 
 
