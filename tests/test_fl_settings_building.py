@@ -29,21 +29,21 @@ def test_places_do_not_travel() -> None:
         compose(
             [
                 "data=lavdf",
-                "data.root=/secret/corpus",
-                "cache_dir=/secret/cache",
-                "runs_dir=/secret/runs",
-                "name=secret",
-                "teacher.weights=/secret/teacher",
-                "system.teacher_backbone=/secret/a",
-                "system.student_backbone=/secret/b",
-                "tracking.uri=http://secret:1",
-                "grid.address=secret:2",
+                "data.root=/hidden/corpus",
+                "cache_dir=/hidden/cache",
+                "runs_dir=/hidden/runs",
+                "name=hidden",
+                "teacher.weights=/hidden/teacher",
+                "system.teacher_backbone=/hidden/a",
+                "system.student_backbone=/hidden/b",
+                "tracking.uri=http://hidden:1",
+                "grid.address=hidden:2",
                 "seed=3",
             ]
         )
     )
     sent = without_places(own)
-    assert "secret" not in to_json(sent)
+    assert "hidden" not in to_json(sent)
     assert (sent.seed, sent.data.corpus, sent.distill) == (3, "lavdf", own.distill)
 
 

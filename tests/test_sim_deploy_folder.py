@@ -150,9 +150,9 @@ def test_a_nodes_own_settings_are_checked(
 def test_places_stay_with_the_server(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = from_json(json.dumps({"cache_dir": "/secret", "seed": 4}))
+    experiment = from_json(json.dumps({"cache_dir": "/hidden", "seed": 4}))
     told = write_submission(deployment.folder, experiment, tmp_path / "run", ["seed=4"])
-    assert "secret" not in json.dumps(told)
+    assert "hidden" not in json.dumps(told)
     assert str(tmp_path) not in json.dumps(told)
     monkeypatch.setenv(DEPLOYMENT, str(deployment.folder))
     got = read_submission(told)
