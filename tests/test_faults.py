@@ -144,14 +144,14 @@ def test_a_pickle_in_a_checkpoint_is_never_opened(name: str, tmp_path: Path) -> 
 def test_a_round_in_which_every_client_fails_ends_the_run_or_leaves_the_student(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = clients.app.run_round
+    work = clients.app.act
 
     def fail_in_round_2(task: RoundTask, *rest: Any) -> ClientReport:
         if task.round_index == 2:
             raise OSError("the battery is empty")
         return work(task, *rest)
 
-    monkeypatch.setattr(clients.app, "run_round", fail_in_round_2)
+    monkeypatch.setattr(clients.app, "act", fail_in_round_2)
 
     def run(*request: str) -> int:
         with redirect_stdout(io.StringIO()):
@@ -175,7 +175,7 @@ def test_a_round_in_which_every_client_fails_ends_the_run_or_leaves_the_student(
     assert failed["global"] == first["global"]
     assert verdict(tmp_path / "more/run") == "done"
 
-    monkeypatch.setattr(clients.app, "run_round", work)
+    monkeypatch.setattr(clients.app, "act", work)
     assert run(f"resume={tmp_path}/run") == 0
     assert [len((r["clients"] or {"replied": []})["replied"]) for r in read_rounds(tmp_path / "run")] == [
         3
