@@ -29,7 +29,13 @@ WITHSTANDS: Mapping[str, int] = MappingProxyType(
 ATTACKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "sign_flip": ("adversary=sign_flip", "adversary.scale=10"),
-        "backdoor": ("adversary=backdoor", "adversary.scale=3"),
+        "backdoor": (
+            "adversary=backdoor",
+            "adversary.scale=4",
+            "adversary.poisoned_share=0.8",
+            "adversary.trigger_size=0.3",
+            "adversary.trigger_s=0.5",
+        ),
     }
 )
 """Attack -> overrides."""
