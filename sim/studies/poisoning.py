@@ -1,7 +1,6 @@
 """Attacks against rules: what the runs say, as rows of means and ranges over seeds, and as a page."""
 
 import json
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -77,10 +76,8 @@ def study_poisoning(
     """
     started = time.monotonic()
     results = do_jobs(EXPERIMENT, plan_jobs(JOBS, EXPERIMENT, overrides, folder), num_jobs)
-    typed = shlex.join(["python", "-m", "sim", "reproduce", *command])
     facts = {
-        "command": f"`{typed}`",
-        **told_of_runs(results, time.monotonic() - started, num_jobs),
+        **told_of_runs(command, results, time.monotonic() - started, num_jobs),
         "seeds": f"{', '.join(map(str, SEEDS))}: means, with the range over seeds",
     }
     failures = {result.job.name: result.failure for result in results if result.failure}

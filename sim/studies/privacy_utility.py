@@ -113,8 +113,7 @@ def study_privacy_utility(
     done = {name: told for name, told in audits.items() if not isinstance(told, str)}
     folders = {result.job.name: result.folder for result in results}
     facts = {
-        "command": f"`{shlex.join(['python', '-m', 'sim', 'reproduce', *command])}`",
-        **told_of_runs(results, time.monotonic() - started, num_jobs),
+        **told_of_runs(command, results, time.monotonic() - started, num_jobs),
         "attacks": f"`python -m sim audit {shlex.join([AUDIT[0], 'RUN', *AUDIT[1:]])}`",
         "seeds": f"{', '.join(map(str, SEEDS))}: means, with the range over seeds",
     }

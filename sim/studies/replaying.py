@@ -1,6 +1,5 @@
 """A study from its runs to its page."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,8 +112,7 @@ def _is_shown(key: str, measured: set[str]) -> bool:
 
 def _facts(request: Request, results: Sequence[JobResult], wall_s: float) -> Mapping[str, Any]:
     return {
-        "command": f"`{shlex.join(['python', '-m', 'sim', 'reproduce', *request.command])}`",
-        **told_of_runs(results, wall_s, request.num_jobs),
+        **told_of_runs(request.command, results, wall_s, request.num_jobs),
         "seeds": "one; intervals are over test clips, not over seeds",
         "times as fast": "as the run's teacher, unless a row says otherwise; all networks timed in "
         "turn in one process, ONNX Runtime, one thread",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -132,13 +133,23 @@ def do_jobs(title: str, plans: Sequence[Plan], num_jobs: int) -> list[JobResult]
         return run_jobs(plans, num_jobs, done)
 
 
-def told_of_runs(results: Sequence[JobResult], wall_s: float, num_jobs: int) -> dict[str, Any]:
-    """Date, commit, hardware, number and time of a study's runs, for its page."""
+def told_of_runs(
+    command: Sequence[str], results: Sequence[JobResult], wall_s: float, num_jobs: int
+) -> dict[str, Any]:
+    """Command, date, commit, hardware, number and time of a study's runs, for its page.
+
+    Args:
+        command: as typed, after `python -m sim reproduce`.
+        results: of the runs.
+        wall_s: that they took together, s.
+        num_jobs: done at a time.
+    """
     machine = hardware()
     commits = sorted({commit_of(result.folder) for result in results if not result.failure})
     spent = sum(result.seconds for result in results)
     again = sum(result.kept for result in results)
     return {
+        "command": f"`{shlex.join(['python', '-m', 'sim', 'reproduce', *command])}`",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": ", ".join(commits),
         "hardware": f"{machine['num_usable_cores']} cores of {machine['cpu']}",
