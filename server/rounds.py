@@ -148,6 +148,7 @@ def train_student(
 def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, prunes: bool) -> RoundTask:
     """What all clients are asked to do this round, at the schedule's learning rate."""
     distill, last = experiment.distill, experiment.strategy.num_rounds
+    told = experiment.privacy.mechanism == "none" and experiment.compress.client_int8
     progress = (round_index - 1) / max(last - 1, 1)
     rise = min(distill.rise_rounds, last - 1) / max(last - 1, 1)
     rate = rate_share(progress, distill.schedule, rise, distill.final_rate_share)
@@ -158,7 +159,7 @@ def make_task(experiment: Experiment, student: GlobalStudent, round_index: int, 
         schema=schema_digest(student.network),
         learning_rate=distill.learning_rate * rate,
         measure_importance=prunes and clients_vote(experiment.compress),
-        quantize=round_index == last and experiment.privacy.mechanism == "none",
+        quantize=round_index == last and told,
     )
 
 

@@ -62,6 +62,11 @@ def check_adversary(experiment: Experiment) -> None:
             f"compress.voters must be all or one_client, got {list(compress.prune_rounds)} and "
             f"{compress.voters!r}; add compress=iterative"
         )
+    if adversary.kind == "poisoned_calibration" and not compress.client_int8:
+        raise RequestError(
+            "adversary=poisoned_calibration needs clients that quantise their students, got "
+            "compress.client_int8=false; leave it true"
+        )
     if adversary.kind == "poisoned_calibration" and compress.int8 != "static":
         raise RequestError(
             "adversary=poisoned_calibration needs an INT8 recipe that is calibrated: compress.int8 must be "

@@ -60,6 +60,7 @@ def test_every_attack_can_be_asked_for(kind: str) -> None:
             "compress.voters must be all or one_client, got [2, 3] and 'server'",
         ),
         (("adversary=poisoned_calibration",), "compress.int8 must be static, got 'auto'"),
+        (("adversary=poisoned_calibration", "compress.client_int8=false"), "got compress.client_int8=false"),
     ],
 )
 def test_an_attack_on_nothing_is_refused(overrides: tuple[str, ...], told: str) -> None:

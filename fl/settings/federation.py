@@ -83,6 +83,9 @@ class CompressSettings:
     calibration_clips: int = setting(
         64, Limit(low=32), doc="public clips of both classes that calibrate static INT8"
     )
+    client_int8: bool = setting(
+        True, doc="clients quantise their own students in the last round, and tell how far both agree"
+    )
 
 
 @dataclass(frozen=True)
