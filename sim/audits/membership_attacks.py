@@ -12,17 +12,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from fl.attacks.membership import lira, losses, margins, teacher_closeness
+from fl.attacks.membership import lira, margins, teacher_closeness
 from fl.attacks.rates import AttackRates, Scored, attack_rates
-from fl.data.shards import ShardView, take
+from fl.data.shards import ShardView
 from fl.distill.predict import predict
 from fl.seeds import derive, generator
 from models.names import hears
 from sim.audits.attacked_clips import AttackedClips, identities_of, scored
 from sim.audits.baselines import teacher_logits
 from sim.audits.classical import NUM_COMPONENTS, features_of
-from sim.audits.replayed_update import full_width_clients, replay_round, replay_update
 from sim.audits.shadow_students import draw_pool, shadow_margins
+from sim.audits.update_attacks import attack_updates
 from sim.progress import Advance, Progress
 
 BLIND = "blind control"
@@ -78,7 +78,8 @@ def membership_attacks(
     ]
     yield _judge(clips, "loss", "teacher's logits", "public", *teacher)
     if num_clients:
-        yield _updates(clips, num_clients, progress)
+        for told in attack_updates(clips, num_clients, progress):
+            yield _judge(clips, told.name, told.sees, "clients", told.members, told.others)
     if num_shadows:
         yield from _lira(clips, num_shadows, shadow_clips, shadow_rounds, progress)
 
@@ -102,31 +103,6 @@ def _closeness(clips: AttackedClips) -> tuple[Scored, Scored]:
         return teacher_closeness(predict(clips.run.network, view)[0], teacher_logits(clips.run, view))
 
     return scored(clips.members, score), scored(clips.others, score)
-
-
-def _updates(clips: AttackedClips, num_clients: int, progress: Progress) -> Attack:
-    """How much one update lowers a clip's loss; clients' scores are pooled."""
-    round_index = replay_round(clips)
-    chosen = full_width_clients(clips, round_index)[:num_clients]
-    inside: list[Scored] = []
-    outside: list[Scored] = []
-    with progress.stage(f"Updates of round {round_index}", total=len(chosen)) as advance:
-        for client in chosen:
-            update = replay_update(clips, client, round_index)
-            test = take(clips.stores["test"], lacks=update.view.lacks)
-            for view, found in ((update.view, inside), (test, outside)):
-                before, after = (
-                    losses(predict(net, view)[0], view.labels) for net in (update.before, update.after)
-                )
-                found.append(Scored.of(before - after, identities_of(view)))
-            advance()
-    sees = f"{len(chosen)} updates, round {round_index}"
-    return _judge(clips, "loss lowered", sees, "clients", _pooled(inside), _pooled(outside))
-
-
-def _pooled(parts: Sequence[Scored]) -> Scored:
-    names = [name for part in parts for name in part.groups]
-    return Scored.of(np.concatenate([part.scores for part in parts]), names)
 
 
 def _lira(

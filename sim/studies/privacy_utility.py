@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,51 +13,20 @@ from typing import Any
 from sim.progress import Progress
 from sim.record import read_rounds
 from sim.studies.auditing import run_audit
+from sim.studies.privacy_utility_runs import CELLS, EPSILONS, JOBS, PARTS, SEEDS, Cell
 from sim.studies.running import JobResult, do_jobs, plan_jobs, told_of_runs
 from sim.studies.spreads import Spread, plain_spreads, spread_cell, spreads_of
-from sim.studies.study import Job
 from sim.studies.writing import table_lines
 
 EXPERIMENT = "privacy_utility"
 
-EPSILONS = (1.0, 2.0, 4.0, 8.0, None)
-"""Targets; None: clipped alike, without noise, and so without any guarantee."""
-
-SEEDS = (0, 1, 2)
-
-AUDIT = ("privacy", "--shadows", "0", "--clients", "0", "--inversion-steps", "0")
-"""Membership by the loss of the last student, and canary clients; the rest takes minutes a run."""
-
-MEASURES: Mapping[str, str] = {
-    "accuracy": "acc. %",
-    "auc": "AUC",
-    "eps": "EPS",
-    "shuffled": "EPS shuffled",
-    "latency": "latency ms",
-    "attack_auc": "attack AUC",
-    "attack_tpr": "attack TPR % at FPR 1 %",
-    "epsilon": "epsilon accounted (PLD)",
-    "epsilon_rdp": "(RDP)",
-    "empirical": "epsilon shown by canaries",
-    "noise": "noise multiplier",
+ATTACKS = {
+    "attack": "loss",
+    "loss": "loss lowered",
+    "clip": "gradient match",
+    "person": "match by person",
 }
-"""Column -> heading."""
-
-
-def run_name(epsilon: float | None, seed: int) -> str:
-    """Of a cell's run."""
-    return f"{'no-noise' if epsilon is None else f'epsilon-{epsilon:g}'}-seed{seed}"
-
-
-def _overrides(epsilon: float | None, seed: int) -> tuple[str, ...]:
-    if epsilon is None:
-        return "privacy.target_epsilon=0", "privacy.noise_multiplier=0", f"seed={seed}"
-    return f"privacy.target_epsilon={epsilon:g}", f"seed={seed}"
-
-
-JOBS = tuple(
-    Job(run_name(epsilon, seed), _overrides(epsilon, seed)) for seed in SEEDS for epsilon in EPSILONS
-)
+"""Measure -> attack of the audit."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +34,13 @@ class Row:
     """What the seeds of one epsilon say.
 
     Attributes:
+        part: a key of `PARTS`.
         epsilon: the target; None: no noise.
         num_seeds: runs that finished and were audited.
         spreads: measure -> over seeds.
     """
 
+    part: str
     epsilon: float | None
     num_seeds: int
     spreads: Mapping[str, Spread]
@@ -80,7 +52,7 @@ class PrivacyUtility:
 
     Attributes:
         facts: where the numbers come from.
-        rows: in the order of `EPSILONS`.
+        rows: in the order of `PARTS` and `EPSILONS`.
         failures: runs or audits that failed, with the reason.
         broken: runs whose canaries show more than was accounted.
     """
@@ -114,26 +86,28 @@ def study_privacy_utility(
     folders = {result.job.name: result.folder for result in results}
     facts = {
         **told_of_runs(command, results, time.monotonic() - started, num_jobs),
-        "attacks": f"`python -m sim audit {shlex.join([AUDIT[0], 'RUN', *AUDIT[1:]])}`",
+        "attacks": " and ".join(f"`python -m sim audit {_typed(part.audit)}`" for part in PARTS.values()),
         "seeds": f"{', '.join(map(str, SEEDS))}: means, with the range over seeds",
     }
     rows = []
-    for epsilon in EPSILONS:
-        names = [name for seed in SEEDS if (name := run_name(epsilon, seed)) in done]
-        measured = [measure(folders[name], done[name]) for name in names]
-        rows.append(Row(epsilon, len(measured), spreads_of(measured, MEASURES)))
-    broken = tuple(name for name, told in done.items() if not told["passed"])
+    for part, told in PARTS.items():
+        for epsilon in EPSILONS:
+            names = [name for seed in SEEDS if (name := Cell(part, epsilon, seed).name) in done]
+            measured = [measure(folders[name], done[name]) for name in names]
+            rows.append(Row(part, epsilon, len(measured), spreads_of(measured, told.measures)))
+    broken = tuple(name for name, audit in done.items() if not audit["passed"])
     return PrivacyUtility(facts, tuple(rows), failures, broken)
 
 
 def attack_runs(results: Sequence[JobResult], num_jobs: int) -> dict[str, Any]:
     """Job -> JSON of its run's audit, or why there is none."""
+    audits = {cell.name: PARTS[cell.part].audit for cell in CELLS}
     finished = [result for result in results if not result.failure]
     progress = Progress()
     with progress.stage("Attacks", total=len(finished)) as advance, ThreadPoolExecutor(num_jobs) as pool:
 
         def attack(result: JobResult) -> tuple[str, Any]:
-            told = run_audit(AUDIT, result.folder)
+            told = run_audit(audits[result.job.name], result.folder)
             advance(1, result.job.name)
             return result.job.name, told
 
@@ -143,32 +117,31 @@ def attack_runs(results: Sequence[JobResult], num_jobs: int) -> dict[str, Any]:
 def measure(folder: Path, audit: Mapping[str, Any]) -> dict[str, float]:
     """A finished run's last student, its account, and what the audit found."""
     last: Mapping[str, Any] = read_rounds(folder)[-1]
-    private, attack = last["privacy"], membership_of(audit)
-    canaries = audit["canaries"][0]["bound"] if audit["canaries"] else {}
-    at_one_percent: Mapping[str, Any] = next((row for row in attack["at"] if row["fpr"] == 0.01), {})
+    private = last["privacy"]
     found = {
         "accuracy": 100 * last["global"]["accuracy"],
         "auc": last["global"]["auc"],
         "eps": last["eps"]["mean"],
         "shuffled": last["eps"]["shuffled"],
         "latency": last["onnx"]["int8"]["latency_ms_p50"],
-        "attack_auc": attack["auc"],
-        "attack_tpr": _percent(at_one_percent.get("tpr")),
         "epsilon": private["epsilon_pld"],
         "epsilon_rdp": private["epsilon_rdp"],
-        "empirical": canaries.get("epsilon"),
         "noise": private["noise_multiplier"],
     }
+    for key, name in ATTACKS.items():
+        rates = rates_of(audit, name)
+        found[f"{key}_auc"] = rates.get("auc")
+        found[f"{key}_tpr"] = _percent(rates)
+    if audit["canaries"]:
+        found["canary_auc"] = audit["canaries"][0]["auc"]
+        found["empirical"] = audit["canaries"][0]["bound"]["epsilon"]
     return {key: value for key, value in found.items() if value is not None}
 
 
-def membership_of(audit: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The rates of the loss attack on the last student."""
-    return next(
-        attack["rates"]
-        for attack in audit["attacks"]
-        if (attack["name"], attack["members"]) == ("loss", "clients")
-    )
+def rates_of(audit: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """How well an attack told clients' clips from others; {} if it was not made."""
+    attacks = [one for one in audit["attacks"] if (one["name"], one["members"]) == (name, "clients")]
+    return attacks[0]["rates"] if attacks else {}
 
 
 def page(outcome: PrivacyUtility) -> str:
@@ -178,11 +151,9 @@ def page(outcome: PrivacyUtility) -> str:
         "",
         *(f"- {name}: {value}" for name, value in outcome.facts.items()),
         "",
-        "Each client is one person, with all clips of that person; the server is trusted to clip and to add",
-        "the noise; whoever sees the released students is not. All runs clip alike; the last row's have no",
-        "noise, and so no guarantee. Attack AUC: members' clips against test clips by the student's loss, .5",
-        "is chance. Canaries: made-up clients that prove a lower bound on epsilon; it must not be above the",
-        "accounted upper bound, and is no higher than 1,000 canaries can show.",
+        "Each client is one person, with all clips of that person, whether the server or the client adds",
+        "the noise. All runs clip alike; each table's last row is of runs without noise, and so without",
+        "guarantee. Attack AUC and TPR: members against people of the test split; an AUC of .5 is chance.",
         "",
         "![Curves](privacy_utility.png)",
         "",
@@ -191,8 +162,11 @@ def page(outcome: PrivacyUtility) -> str:
         lines += ["**Failed:**", "", *(f"- {name}: {why}" for name, why in outcome.failures.items()), ""]
     if outcome.broken:
         lines += [f"**Canaries show more than was accounted:** {', '.join(outcome.broken)}", ""]
-    lines += table_lines(("epsilon", "seeds", *MEASURES.values()), map(_cells, outcome.rows))
-    return "\n".join(lines) + "\n"
+    for name, part in PARTS.items():
+        lines += [f"## {part.title}", "", *textwrap.wrap(part.told, 100), ""]
+        rows = [row for row in outcome.rows if row.part == name]
+        lines += [*table_lines(("epsilon", "seeds", *part.measures.values()), map(_cells, rows)), ""]
+    return "\n".join(lines)
 
 
 def as_json(outcome: PrivacyUtility) -> str:
@@ -207,11 +181,17 @@ def as_json(outcome: PrivacyUtility) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    name = "no noise" if row.epsilon is None else f"{row.epsilon:g}"
+    name, measures = "no noise" if row.epsilon is None else f"{row.epsilon:g}", PARTS[row.part].measures
     if not row.num_seeds:
-        return name, "0", *("failed" for _ in MEASURES)
-    return name, str(row.num_seeds), *(spread_cell(key, row.spreads.get(key)) for key in MEASURES)
+        return name, "0", *("failed" for _ in measures)
+    return name, str(row.num_seeds), *(spread_cell(key, row.spreads.get(key)) for key in measures)
 
 
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+def _typed(audit: Sequence[str]) -> str:
+    return shlex.join([audit[0], "RUN", *audit[1:]])
+
+
+def _percent(rates: Mapping[str, Any]) -> float | None:
+    """Of the members found while at most 1 % of the others is accused."""
+    found = [row["tpr"] for row in rates.get("at", ()) if row["fpr"] == 0.01]
+    return 100 * found[0] if found and found[0] is not None else None
