@@ -62,6 +62,7 @@ def run_rounds(server: Server, student: GlobalStudent, grid: Grid) -> None:
                 "failed_in_a_row": student.failed_in_a_row,
                 "inputs": dict(server.inputs),
                 "privacy": account.state() if account else None,
+                "releases": len(server.strategy.releases.shares) if server.strategy.releases else 0,
             },
             {"student": evaluation.scores, "int8": evaluation.scores_int8},
         )

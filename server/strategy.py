@@ -17,6 +17,7 @@ from fl.errors import FailedRoundError, ReplyError, RunError
 from fl.message_size import check_size
 from fl.privacy.central_gaussian import CentralGaussian
 from fl.privacy.client_account import ClientAccounts
+from fl.privacy.release_log import ReleaseLog
 from fl.reasons import one_line
 from fl.settings import DistillSettings, StrategySettings
 from fl.task import ClientReport
@@ -84,6 +85,7 @@ class DeterministicFedProx(FedProx):
         fleet: nodes that enrolled; None where all clients are in processes of our own.
         privacy: the mechanism of a private run, which then aggregates; set ``learnt`` before each round too.
         accounts: of clients that make their own noise.
+        releases: where they are written down before they are made; None where noise repeats.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class DeterministicFedProx(FedProx):
         fleet: EnrolledFleet | None = None,
         privacy: CentralGaussian | None = None,
         accounts: ClientAccounts | None = None,
+        releases: ReleaseLog | None = None,
     ) -> None:
         super().__init__(
             fraction_train=settings.fraction, min_available_nodes=1, proximal_mu=distill.proximal_mu
@@ -106,6 +109,7 @@ class DeterministicFedProx(FedProx):
         self.fleet = fleet
         self.privacy = privacy
         self.accounts = accounts
+        self.releases = releases
         self.learnt = np.empty(0, np.bool_)
         self.expected: Expectation | None = None
         self.weak: WeakPart | None = None
@@ -161,6 +165,8 @@ class DeterministicFedProx(FedProx):
             asked_shares = {
                 c: steps if c in self.ledger.stragglers else 1.0 for c in self._client_of.values()
             }
+            if self.releases:
+                self.releases.write(server_round, asked_shares)
             self.accounts.count_round(asked_shares)
         return messages
 
@@ -206,6 +212,8 @@ class DeterministicFedProx(FedProx):
 
     def _private_state(self, round_index: int, privacy: CentralGaussian) -> np.ndarray:
         """What the mechanism releases; the clients' losses are not part of it."""
+        if self.releases:
+            self.releases.write(round_index, {})
         if not privacy.clips:
             privacy.count_round()
             return mean_of_holders(self._sent, self.reports, None)

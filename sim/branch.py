@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fl.data.cache import atomic_folder
 from fl.errors import RequestError
+from fl.privacy.release_log import FILE as RELEASES_FILE
 from sim.config import build
 from sim.record import ROUNDS_FILE, keep_rounds, read_rounds, replace_text
 
@@ -78,6 +79,8 @@ def make_branch(
         shutil.copytree(found.folder, building / found.folder.relative_to(source))
         origin = Origin(str(source), found.round_index, found.state["record"]["student"]["weights_sha256"])
         replace_text(building / ORIGIN_FILE, json.dumps(asdict(origin)) + "\n")
+        if (source / RELEASES_FILE).is_file():
+            shutil.copy(source / RELEASES_FILE, building / RELEASES_FILE)
         if read_rounds(source):
             shutil.copy(source / ROUNDS_FILE, building / ROUNDS_FILE)
             keep_rounds(building, found.round_index)

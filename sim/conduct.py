@@ -23,8 +23,7 @@ from fl.metrics.cost import count_macs, count_parameters
 from fl.metrics.detection import detection_metrics
 from fl.metrics.scores import probabilities
 from fl.privacy.central_gaussian import CentralGaussian
-from fl.privacy.client_account import ClientAccounts, client_accounts
-from fl.privacy.statement import spent_line
+from fl.privacy.client_account import client_accounts
 from fl.settings import Experiment
 from server.app import make_server_app
 from server.enrolment import EnrolledFleet
@@ -42,6 +41,7 @@ from sim.record import Prediction, append_round, read_rounds, summarise, write_p
 from sim.report.caveats import leak_caveats
 from sim.report.figures import draw_figures
 from sim.report.table import print_table, rows_of_run
+from sim.spending import go_on, open_releases, tell_spent
 from sim.start import Resumed, Scores, inputs_of, make_student
 from sim.trackers.tracking import Trackers
 
@@ -107,9 +107,9 @@ def conduct(
         fleet,
         privacy,
         client_accounts(experiment, declared),
+        open_releases(run_dir, experiment.privacy),
     )
-    if strategy.account and resumed and resumed.privacy:
-        strategy.account.restore(resumed.privacy)
+    go_on(strategy, resumed, progress)
     last = [resumed.scores] if resumed else []
     num_rounds, first_round = experiment.strategy.num_rounds, student.rounds_done + 1
     with progress.rounds(num_rounds, len(declared), first_round) as display:
@@ -133,21 +133,6 @@ def conduct(
     tell_spent(strategy.account, progress, student.rounds_done, num_rounds)
     for caveat in told:
         progress.line(caveat)
-
-
-def tell_spent(
-    account: CentralGaussian | ClientAccounts | None, progress: Progress, rounds_done: int, num_rounds: int
-) -> None:
-    """What a private run has spent, and why it ended early if it did."""
-    if account is None:
-        return
-    spent = account.epsilon
-    if rounds_done < num_rounds:
-        progress.line(
-            f"Ended after round {rounds_done} of {num_rounds}: one more would spend epsilon "
-            f"{account.epsilon_after_next:.4g}, above the budget of {account.budget:.4g}"
-        )
-    progress.line(spent_line(account.unit, spent, account.settings.delta))
 
 
 def make_examiner(prepared: ServerPart, experiment: Experiment, run_dir: Path, cache_dir: Path) -> Examiner:

@@ -27,6 +27,19 @@ def check_privacy(experiment: Experiment) -> None:
         _check_own_noise(experiment)
 
 
+def check_secret_noise(privacy: PrivacySettings) -> None:
+    """Refuse noise that those who take part can take off again: nodes are sent all settings, seed included.
+
+    Raises:
+        RequestError: a mechanism would draw its noise from the seed.
+    """
+    if privacy.mechanism != "none" and not privacy.secret_noise:
+        raise RequestError(
+            "privacy.secret_noise must be true on devices, which are told the seed, got false; "
+            "add privacy.secret_noise=true"
+        )
+
+
 def _check_clients(experiment: Experiment) -> None:
     """What protects clients."""
     num_clients = experiment.partition.num_clients

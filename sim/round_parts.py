@@ -30,6 +30,8 @@ class Privacy(TypedDict):
         clip_norm: of the clients' updates in this round, or of the clips' gradients.
         clients: what each has spent, where clients make their own noise.
         share_clipped: of the updates, with noise; only with adaptive clipping, which pays for it.
+        num_broken: releases of rounds that were broken off and done again with other noise, which are
+            counted too; only where there are any.
     """
 
     epsilon: float | None
@@ -44,6 +46,7 @@ class Privacy(TypedDict):
     clip_norm: NotRequired[float]
     share_clipped: NotRequired[float]
     clients: NotRequired[list[ClientSpending]]
+    num_broken: NotRequired[int]
 
 
 class Prune(TypedDict):

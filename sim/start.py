@@ -38,11 +38,13 @@ class Resumed:
         student: of the newest checkpoint that is not damaged.
         scores: its scores.
         privacy: where the account of a private run stands; None: the student was trained without.
+        num_releases: how many lines of ``releases.jsonl`` that account knows.
     """
 
     student: GlobalStudent
     scores: Scores
     privacy: dict[str, Any] | None = None
+    num_releases: int = 0
 
 
 def resume(
@@ -82,7 +84,8 @@ def resume(
             f"privacy.mechanism must stay none after rounds without, as those of {found.folder}: what they "
             "told of clients cannot be taken back; start a private run anew"
         )
-    return Resumed(student_of(found, experiment, len(prepared.rows)), Scores(**found.scores), privacy)
+    student, scores = student_of(found, experiment, len(prepared.rows)), Scores(**found.scores)
+    return Resumed(student, scores, privacy, int(found.state.get("releases", 0)))
 
 
 def inputs_of(prepared: ServerPart) -> dict[str, str]:

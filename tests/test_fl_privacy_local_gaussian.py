@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from fl.errors import RequestError
+from fl.errors import RequestError, RunError
 from fl.privacy.client_account import ClientAccounts, client_accounts
 from fl.privacy.client_releases import releases_of_round
 from fl.privacy.local_gaussian import noised_update
 from fl.privacy.noise import private_generator
+from fl.privacy.release_log import FILE, ReleaseLog
 from fl.settings import DistillSettings, Experiment, PrivacySettings
 
 LOCAL = PrivacySettings(mechanism="local_gaussian", noise_multiplier=8.0)
@@ -110,15 +112,35 @@ def test_with_a_target_every_client_gets_the_noise_that_meets_it(settings: Priva
     assert accounts.is_exhausted
 
 
-def test_the_account_goes_on_after_a_resume_and_counts_a_broken_round_of_secret_noise() -> None:
+def test_the_account_goes_on_after_a_resume_and_counts_what_was_broken_off(tmp_path: Path) -> None:
     first = ClientAccounts(STEPS, DISTILL, 5, {0: 8, 1: 40})
     first.count_round({1: 1.0})
     again = ClientAccounts(STEPS, DISTILL, 5, {0: 8, 1: 40})
     again.restore(first.state())
     assert again.num_releases == {0: 0, 1: 20}
-    secret = ClientAccounts(replace(STEPS, secret_noise=True), DISTILL, 5, {0: 8, 1: 40})
-    secret.restore(first.state())
-    assert secret.num_releases == {0: 4, 1: 40}
+    log = ReleaseLog(tmp_path)
+    log.write(1, {1: 1.0})
+    log.write(2, {0: 1.0, 1: 0.5})
+    assert ReleaseLog(tmp_path).count_broken(again, num_known=1) == 1
+    assert again.num_releases == {0: 4, 1: 30}
+    assert again.record()["num_broken"] == 1
+    later = ClientAccounts(STEPS, DISTILL, 5, {0: 8, 1: 40})
+    later.restore(again.state())
+    assert later.record() == again.record()
+
+
+def test_a_release_that_was_not_yet_written_down_was_not_made_and_a_damaged_log_is_refused(
+    tmp_path: Path,
+) -> None:
+    ReleaseLog(tmp_path).write(1, {3: 1.0})
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:10])
+    assert ReleaseLog(tmp_path).shares == [{3: 1.0}]
+    assert path.read_bytes() == whole
+    path.write_text("{}\n")
+    with pytest.raises(RunError, match=r"releases.jsonl line 1 cannot be read"):
+        ReleaseLog(tmp_path)
 
 
 def test_what_protects_nothing_is_refused() -> None:

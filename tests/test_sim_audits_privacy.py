@@ -6,20 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shards import FACE, REAL, shard
+from attacked_run import EXPERIMENT, LITE, clips_of
 from torch import nn
 
 from clients.round import run_round
 from fl.attacks.one_run import bound_epsilon
-from fl.data.partition import Partition
-from fl.data.shards import Shard
 from fl.errors import RequestError
 from fl.privacy.central_gaussian import CentralGaussian
-from fl.settings import DistillSettings, Experiment, PrivacySettings, StrategySettings, WarmupSettings
+from fl.settings import PrivacySettings, StrategySettings
 from fl.state import flatten, load_flat, schema_digest
 from fl.task import RoundTask
-from models.architecture import Architecture
-from server.checkpoint import save_checkpoint
 from sim.audits.attacked_clips import AttackedClips, identities_of
 from sim.audits.client_canaries import audit_client_canaries
 from sim.audits.clip_canaries import accounted_epsilon, draw_clip_canaries, train_with_canaries
@@ -29,49 +25,11 @@ from sim.audits.privacy import PrivacyAudit
 from sim.audits.replayed_update import full_width_clients, replay_round, replay_update
 from sim.audits.shadow_students import draw_pool, shadow_margins
 from sim.commands.audit_privacy import main
-from sim.finished import FinishedRun
 from sim.progress import Progress
-from sim.record import append_round, read_rounds
 from sim.report.page import page
 from sim.report.privacy import print_privacy
 from sim.report.privacy_figures import draw_privacy
 from sim.report.privacy_sections import FILE, privacy_audit_sections
-
-LITE = Architecture("pin_lite", {"num_frames": 4, "num_mfcc": 13})
-EXPERIMENT = Experiment(
-    distill=DistillSettings(batch_size=8, soft_weight=0.0, attention_weight=0.0, proximal_mu=0.0),
-    warmup=WarmupSettings(max_epochs=0),
-    strategy=StrategySettings(num_rounds=2),
-)
-
-
-def store(split: str, num: int, seed: int, folder: Path) -> Shard:
-    """Two clips of each person, whose labels no picture tells; the teacher's answers beside it."""
-    rng = np.random.default_rng(seed)
-    clips = [replace((REAL, FACE)[i % 2], identity=f"{split}{i // 2}", group="all") for i in range(num)]
-    made = shard(clips)
-    frames = rng.integers(0, 256, made.frames.shape, dtype=np.uint8)
-    mfcc = rng.normal(size=made.mfcc.shape).astype(np.float16)
-    outputs = folder / "outputs" / split
-    outputs.mkdir(parents=True)
-    rng.normal(size=num).astype("<f4").tofile(outputs / "logits.f32")
-    rng.random((num, 10, 4)).astype("<f4").tofile(outputs / "maps.f32")
-    (outputs / "outputs.json").write_text(json.dumps({"maps": [num, 10, 4]}))
-    return replace(made, digest=split, frames=frames, mfcc=mfcc)
-
-
-def clips_of(folder: Path, experiment: Experiment = EXPERIMENT) -> AttackedClips:
-    """A run of two clients and two rounds; its student is as it was drawn."""
-    sizes = {"public": 16, "clients": 100, "test": 48}
-    stores = {name: store(name, size, seed, folder) for seed, (name, size) in enumerate(sizes.items())}
-    rows = np.arange(40), np.arange(40, 100)
-    network = LITE.build(0)
-    for index in (1, 2):
-        save_checkpoint(folder, index, LITE, network, {})
-        told = {"sampled": [0, 1], "replied": [0, 1], "failed": [], "missing": [], "stragglers": [0]}
-        append_round(folder, {"round_index": index, "clients": told})
-    run = FinishedRun(folder, experiment, folder, LITE, network.eval(), folder)
-    return AttackedClips(run, stores, Partition(rows, ("", "")), read_rounds(folder))
 
 
 @pytest.fixture(scope="module")

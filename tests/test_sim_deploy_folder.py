@@ -10,15 +10,20 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
 
 from fl.errors import FedpinError, RequestError, RunError
-from fl.settings.building import from_json
+from fl.settings.building import from_json, to_json
 from sim.__main__ import main
+from sim.config import build, compose
 from sim.deploy.certificates import make_server_certificate, read_certificate
 from sim.deploy.flower import free_port
 from sim.deploy.folder import Deployment, make_deployment, open_deployment, open_node, read_address
 from sim.deploy.serving import NodeOptions, check_server, node_config
 from sim.deploy.submission import DEPLOYMENT, read_submission, write_submission
+from sim.grids.inprocess import InProcessGrid
+from sim.privacy_checks import check_secret_noise
 from sim.provenance import commit
 
 
@@ -182,6 +187,23 @@ def test_a_simulation_needs_no_submission(tmp_path: Path) -> None:
     sent = json.dumps({"runs_dir": str(tmp_path), "name": "mine"})
     got = read_submission({"experiment": sent, "submission": ""})
     assert (got.run_dir, got.deployed) == (tmp_path / "mine", False)
+
+
+@pytest.mark.parametrize("mechanism", ["central_gaussian", "local_gaussian", "dp_sgd"])
+def test_a_bare_flwr_run_refuses_noise_from_a_seed_that_nodes_are_told(
+    mechanism: str, tmp_path: Path
+) -> None:
+    from sim.deploy.app import app
+
+    asked = [f"privacy={mechanism}", f"runs_dir={tmp_path}/runs", "name=mine"]
+
+    config = {"experiment": to_json(build(compose(asked))), "submission": ""}
+    with pytest.raises(
+        RequestError, match=r"privacy\.secret_noise must be true .*, got false; add privacy\.s"
+    ):
+        app(InProcessGrid(ClientApp(), 1), Context(1, 0, {}, RecordDict(), config))
+    assert not (tmp_path / "runs").exists()
+    check_secret_noise(build(compose([*asked, "privacy.secret_noise=true"])).privacy)
 
 
 @pytest.mark.parametrize(

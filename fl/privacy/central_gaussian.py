@@ -53,6 +53,7 @@ class CentralGaussian:
         noise_multiplier: of all that a round releases; see `adaptive_clipping` for how it is shared.
         clip_norm: of the next round.
         spent: releases so far.
+        num_broken: of them, those of rounds that were broken off and done again with other noise.
 
     Raises:
         RequestError: the noise of the count leaves none for the sum, or the budget is too small for a round.
@@ -74,6 +75,7 @@ class CentralGaussian:
             )
         self.clip_norm = settings.clip_norm
         self.spent: tuple[Releases, ...] = ()
+        self.num_broken = 0
         self._last: dict[str, Any] = {}
         self._check()
 
@@ -146,6 +148,11 @@ class CentralGaussian:
         """One more release on the account."""
         self.spent = one_more(self.spent, self.sampling_rate, self.noise_multiplier)
 
+    def count_broken(self, step_shares: Mapping[int, float]) -> None:
+        """A release that somebody may have seen, of a round that is done again with other noise."""
+        self.count_round()
+        self.num_broken += 1
+
     def record(self) -> dict[str, Any]:
         """The "privacy" part of the last round's record: nothing in it is outside the account."""
         pld, rdp = (value if math.isfinite(value) else None for value in (self.epsilon.pld, self.epsilon.rdp))
@@ -160,16 +167,22 @@ class CentralGaussian:
             "sampling_rate": self.sampling_rate,
             "expected_clients": self.expected_clients,
             **self._last,
+            **({"num_broken": self.num_broken} if self.num_broken else {}),
         }
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, in JSON values."""
-        return {"spent": [asdict(releases) for releases in self.spent], "clip_norm": self.clip_norm}
+        return {
+            "spent": [asdict(releases) for releases in self.spent],
+            "clip_norm": self.clip_norm,
+            "num_broken": self.num_broken,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what a checkpoint kept."""
         self.spent = tuple(Releases(**releases) for releases in state["spent"])
         self.clip_norm = float(state["clip_norm"])
+        self.num_broken = int(state.get("num_broken", 0))
 
     def _generator(self, round_index: int) -> np.random.Generator:
         if self.settings.secret_noise:

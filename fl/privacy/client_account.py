@@ -28,6 +28,7 @@ class ClientAccounts:
     Attributes:
         unit: whom the mechanism protects: "clip", or "client", all clips of one.
         num_releases: of each client so far.
+        num_broken: rounds that were broken off and done again with other noise; they are counted.
 
     Raises:
         RequestError: delta allows to give a clip away, or the budget is too small for a round.
@@ -44,12 +45,18 @@ class ClientAccounts:
         self.declared = {client: count for client, count in sorted(declared_examples.items()) if count}
         self.unit = "clip" if settings.mechanism == "dp_sgd" else "client"
         self.num_releases = dict.fromkeys(self.declared, 0)
+        self.num_broken = 0
         self._check()
 
     def count_round(self, step_shares: Mapping[int, float]) -> None:
         """One more round, in which these clients were sent a task with these shares of their steps."""
         for client, share in step_shares.items():
             self.num_releases[client] += self._releases(client, share).count
+
+    def count_broken(self, step_shares: Mapping[int, float]) -> None:
+        """A round whose replies somebody may have seen, and that is done again with other noise."""
+        self.count_round(step_shares)
+        self.num_broken += 1
 
     @property
     def budget(self) -> float:
@@ -95,21 +102,18 @@ class ClientAccounts:
                 }
                 for client in self.declared
             ],
+            **({"num_broken": self.num_broken} if self.num_broken else {}),
         }
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, in JSON values."""
-        return {"num_releases": {str(client): count for client, count in self.num_releases.items()}}
+        counts = {str(client): count for client, count in self.num_releases.items()}
+        return {"num_releases": counts, "num_broken": self.num_broken}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint kept.
-
-        With secret noise the round that was broken off is counted for all: its replies may have been seen,
-        and those of its repetition have other noise.
-        """
+        """Go on from what a checkpoint kept."""
         self.num_releases.update({int(client): int(n) for client, n in state["num_releases"].items()})
-        if self.settings.secret_noise:
-            self.count_round(dict.fromkeys(self.declared, 1.0))
+        self.num_broken = int(state.get("num_broken", 0))
 
     def _releases(self, client: int, step_share: float = 1.0) -> Releases:
         return releases_of_round(

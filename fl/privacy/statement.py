@@ -80,8 +80,11 @@ def _spent(last: Mapping[str, Any], num_rounds: int) -> str:
     if last["epsilon"] is None:
         return "no epsilon: there was no noise, so nothing bounds what can be told"
     whose = ", of the client that spent most" if last.get("clients") else ""
+    broken = last.get("num_broken")
+    again = f" and {broken} that were broken off and done again with other noise" if broken else ""
+    after = f"after {num_rounds} rounds{again}{whose}"
     return (
-        f"epsilon {last['epsilon_pld']:.4g} at delta {last['delta']:g} after {num_rounds} rounds{whose}, by "
+        f"epsilon {last['epsilon_pld']:.4g} at delta {last['delta']:g} {after}, by "
         f"privacy loss distributions; {last['epsilon_rdp']:.4g} by Rényi divergence. Both are upper bounds, "
         "by dp-accounting"
     )

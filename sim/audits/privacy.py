@@ -142,6 +142,8 @@ def _notes(clips: AttackedClips, attacks: tuple[Attack, ...]) -> list[str]:
         notes.append("privacy.secret_noise: replayed updates have other noise than those that were sent")
     if privacy.mechanism == "dp_sgd":
         notes.append("the shadows' holders train privately, too, by the run's settings")
+    elif privacy.mechanism != "none":
+        notes.append("the shadows' updates are neither cut nor noised, as the run's were")
     notes.append("attacks give what was found, not what can be: a better attack may find more")
     return notes
 

@@ -22,7 +22,7 @@ from fl.state import flatten, schema_digest
 from fl.task import RoundTask
 from models.architecture import Architecture
 from sim.audits.attacked_clips import AttackedClips, identities_of
-from sim.prepare import architecture_of
+from sim.prepare import student_of
 from sim.progress import Progress
 
 PURPOSE = "privacy shadows"
@@ -108,7 +108,7 @@ def shadow_margins(
 def first_student(clips: AttackedClips, progress: Progress) -> tuple[Architecture, nn.Module]:
     """The dense student that the run began with: from the cache, or trained again on public clips."""
     run, experiment = clips.run, clips.run.experiment
-    architecture = architecture_of(experiment.system.student, experiment)
+    architecture = student_of(experiment)
     pretrained = experiment.system.student_backbone or experiment.system.pretrained
     network = architecture.build(derive(experiment.seed, "student"), pretrained)
     if experiment.warmup.max_epochs:

@@ -22,6 +22,7 @@ from sim.deploy.flower import names_of_nodes
 from sim.deploy.folder import open_deployment
 from sim.deploy.submission import DEPLOYMENT, RunConfig, Submission, read_submission
 from sim.prepare import ServerPart, prepare, prepare_server
+from sim.privacy_checks import check_secret_noise
 from sim.progress import Progress
 from sim.trackers.tracking import open_trackers
 
@@ -31,9 +32,14 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """A whole run."""
+    """A whole run.
+
+    Raises:
+        FedpinError: with the cause; a wrong request has left nothing on the disk.
+    """
     submission = read_submission(context.run_config)
     validate(submission.experiment)
+    check_secret_noise(submission.experiment.privacy)
     submission.run_dir.mkdir(parents=True, exist_ok=True)
     progress = Progress()
     progress.line(f"Run folder {submission.run_dir}")

@@ -15,6 +15,7 @@ from sim.config import build, compose, validate
 from sim.deploy import flower
 from sim.deploy.folder import Deployment
 from sim.deploy.submission import write_submission
+from sim.privacy_checks import check_secret_noise
 from sim.provenance import ROOT
 from sim.record import ROUNDS_FILE
 
@@ -46,11 +47,7 @@ def submit(deployment: Deployment, overrides: Sequence[str], wait_s: float) -> t
         raise RequestError(f"name must be new, but {str(run_dir)!r} already holds a record; choose another")
     experiment = with_absolute_places(build(cfg))
     validate(experiment)
-    if experiment.privacy.mechanism != "none" and not experiment.privacy.secret_noise:
-        raise RequestError(
-            "privacy.secret_noise must be true on devices, which are told the seed, got false; "
-            "add privacy.secret_noise=true"
-        )
+    check_secret_noise(experiment.privacy)
     told = write_submission(deployment.folder, experiment, run_dir, asked)
     config: dict[str, str | int | float] = {
         **told,

@@ -9,6 +9,7 @@ from fl.privacy.statement import privacy_statement
 from sim.report.cells import percent, three
 from sim.report.client_shares import draw_client_shares
 from sim.report.detection_sections import detection_blocks
+from sim.report.epsilon_figure import draw_epsilon
 from sim.report.explanation_sections import explanation_blocks
 from sim.report.fronts import draw_front
 from sim.report.ledger import (
@@ -46,7 +47,7 @@ def sections_of(run: RecordedRun, cache_dir: Path | None = None) -> list[Section
         *privacy_audit_sections(run.folder),
         Section("Simulated time", list(_simulated(run.rounds))),
         *_malice(run.rounds),
-        Section("Privacy", [_privacy(run)]),
+        Section("Privacy", list(_privacy(run))),
         Section("Settings that differ from the default", [_settings(run)]),
         Section("Provenance", [_provenance(run)]),
     ]
@@ -163,10 +164,14 @@ def _simulated(rounds: Sequence[RoundRecord]) -> Iterator[Block]:
         yield Note("No device times were simulated in this run.")
 
 
-def _privacy(run: RecordedRun) -> PageTable:
+def _privacy(run: RecordedRun) -> Iterator[Block]:
     rows = privacy_statement(run.rounds, run.settings)
     caption = "What the run promises of those whose clips it learnt from, and on which terms."
-    return PageTable("privacy", caption, ["what", "statement"], rows, text=True)
+    yield PageTable("privacy", caption, ["what", "statement"], rows, text=True)
+    figure = draw_epsilon(run.rounds, run.settings)
+    if figure:
+        caption = "Epsilon spent after each round, by two accountants: both are upper bounds."
+        yield PageFigure("epsilon", figure, caption)
 
 
 def _settings(run: RecordedRun) -> Block:
