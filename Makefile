@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+# Two workers, each file of tests by one of them, those that take long first (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Where it is set, every process compiles some 4,000 modules of the libraries anew: 10 s each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,11 +22,11 @@ install: $(STAMP) ## make .venv with the exact versions of requirements.lock, an
 run: $(STAMP) ## a federated run; ARGS="experiment=smoke" passes overrides
 	@$(BIN)/python -m sim run $(ARGS)
 
-test: $(STAMP) ## the tests; ARGS="-m 'not slow'" passes options to pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## the tests, in two processes; ARGS="-m 'not slow'" passes options to pytest, ARGS=-n0 has one process
+	$(PYTEST) $(ARGS)
 
 test-faults: $(STAMP) ## injected faults only: killed processes, full disks, cut networks, broken files
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults $(ARGS)
+	$(PYTEST) -m faults $(ARGS)
 
 check: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from copy import deepcopy
 from datetime import datetime
+from functools import cache
 from importlib import resources
 
 from hydra import compose as hydra_compose
@@ -32,8 +33,9 @@ CONFIG_NAME = "config"
 HYDRA_VERSION_BASE = "1.3"
 
 
+@cache
 def register() -> None:
-    """Make the schema and the resolver of run folder names known to Hydra; may be called again."""
+    """Make the schema and the resolver of run folder names known to Hydra, once in a process."""
     ConfigStore.instance().store("schema", mutable(Experiment), provider="fl.settings")
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
 

@@ -1,7 +1,12 @@
-"""What every test shares: quiet libraries, one thread, a cache of its own, reproducible hypotheses."""
+"""What every test shares: quiet libraries, one thread, a cache of its own, reproducible hypotheses.
+
+With several workers (`make test`) a file of tests is done by one of them, from first to last: what a file
+prepares is prepared once. Files that take long come first, so that none is left over in the end.
+"""
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,17 +23,31 @@ settings.register_profile("fedpin", deadline=None, derandomize=True, max_example
 settings.load_profile("fedpin")
 
 
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+MARK_WEIGHTS = {"slow": 1, "ray": 1}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands in the fault table."""
+    """Mark what stands in the fault table; where workers share the tests, put files that take long first."""
     for item in items:
         if is_fault(item.path.name, item.name.partition("[")[0]):
             item.add_marker(pytest.mark.faults)
+    if IS_WORKER:
+        weights: Counter[Path] = Counter()
+        for item in items:
+            marks = {mark.name for mark in item.iter_markers()}
+            weights[item.path] += sum(weight for name, weight in MARK_WEIGHTS.items() if name in marks)
+        items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's cache; corpora are made once a session."""
-    os.environ["FEDPIN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No test reads or writes the user's cache; corpora are made once a session, by whichever worker."""
+    folder = tmp_path_factory.getbasetemp()
+    cache = (folder.parent if IS_WORKER else folder) / "cache"
+    cache.mkdir(exist_ok=True)
+    os.environ["FEDPIN_CACHE"] = str(cache)
+    return cache
 
 
 @pytest.fixture

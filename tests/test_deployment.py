@@ -28,9 +28,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    cache = tmp_path_factory.mktemp("cache")
-    return replace(build(compose(REQUEST)), cache_dir=str(cache), runs_dir=str(cache / "runs"))
+def experiment(session_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    runs_dir = str(tmp_path_factory.mktemp("runs"))
+    return replace(build(compose(REQUEST)), cache_dir=str(session_cache), runs_dir=runs_dir)
 
 
 @pytest.fixture(scope="module")

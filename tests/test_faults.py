@@ -256,10 +256,13 @@ def accounted(ledger: Ledger) -> bool:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_ray_that_does_not_start_is_one_line(tmp_path: Path) -> None:
-    """Ray's own process is replaced by one that ends at once: as when memory is short."""
+    """Ray's own process is replaced by one that ends at once, as when memory is short; and Ray, whose own
+    patience is 30 s, has 3."""
     code = """
-import ray._private.services as services
+import time, types
+from ray._private import node, services
 services.RAYLET_EXECUTABLE = "/bin/false"
+node.time = types.SimpleNamespace(**{**vars(time), "monotonic": lambda: 10 * time.monotonic()})
 from fl.errors import RunError
 from sim.grids.ray import start_ray
 try:
@@ -274,6 +277,7 @@ except RunError as error:
             capture_output=True,
             text=True,
             cwd=TESTS.parent,
+            env={**os.environ, "RAY_raylet_start_wait_time_s": "3"},
             timeout=300,
             check=False,
         )

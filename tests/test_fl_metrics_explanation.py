@@ -201,7 +201,7 @@ def test_a_test_split_takes_well_under_half_a_second() -> None:
     other = rng(1).random((216, 80, 8)).astype(np.float32)
     times_s = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         eps(maps, other, np.full(216, 80), rng())
-        times_s.append(time.perf_counter() - start)
+        times_s.append(time.process_time() - start)
     assert min(times_s) < 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Message, RecordDict
+from reports import REPORT
 from small_shards import BOTH, REAL, shard
 
 from clients.app import train_reply
@@ -27,22 +28,11 @@ from fl.privacy.data_flow import (
 from fl.settings import AugmentSettings, CompressSettings, DistillSettings, PrivacySettings
 from fl.settings.limits import Limit
 from fl.state import flatten, schema_digest
-from fl.task import LOSS_KEYS, ClientReport, Enrolment, RoundTask
+from fl.task import Enrolment, RoundTask
 from fl.wire import client_record, enrolment_records, read_report, report_records, task_records
 from models.architecture import Architecture
 from sim.grids.messages import identify
 
-REPORT = ClientReport(
-    client_id=7,
-    num_examples=12,
-    num_steps=3,
-    state=np.arange(6, dtype=np.float32),
-    schema="s",
-    losses={key: 0.1 * i for i, key in enumerate(LOSS_KEYS)},
-    seconds=0.5,
-    importance=np.ones(4, np.float32),
-    int8_agreement=0.75,
-)
 PRIVATE = MECHANISMS[1:]
 
 

@@ -1,24 +1,16 @@
 """Tasks and reports survive the wire; malformed replies are refused by key."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from reports import REPORT
 
 from fl.errors import ReplyError
-from fl.task import LOSS_KEYS, ClientReport, RoundTask
+from fl.task import RoundTask
 from fl.wire import client_record, read_report, read_task, report_records, task_records
 from models.architecture import Architecture
-
-REPORT = ClientReport(
-    client_id=7,
-    num_examples=12,
-    num_steps=3,
-    state=np.arange(6, dtype=np.float32),
-    schema="s",
-    losses={key: 0.1 * i for i, key in enumerate(LOSS_KEYS)},
-    seconds=0.5,
-    importance=np.empty(0, np.float32),
-)
 
 
 def test_a_task_survives_the_wire() -> None:
@@ -33,12 +25,12 @@ def test_a_task_survives_the_wire() -> None:
 
 
 @pytest.mark.parametrize("agreement", [None, 0.0, 0.75])
-def test_a_report_survives_the_wire(agreement: float | None) -> None:
-    from dataclasses import replace
-
-    got = read_report(report_records(replace(REPORT, int8_agreement=agreement)))
+@pytest.mark.parametrize("num_importances", [0, 4])
+def test_a_report_survives_the_wire(agreement: float | None, num_importances: int) -> None:
+    importance = np.ones(num_importances, np.float32)
+    got = read_report(report_records(replace(REPORT, int8_agreement=agreement, importance=importance)))
     assert np.array_equal(got.state, REPORT.state)
-    assert got.importance.shape == (0,)
+    assert np.array_equal(got.importance, importance)
     assert got.losses == REPORT.losses
     assert got.int8_agreement == agreement
 

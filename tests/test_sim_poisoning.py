@@ -1,16 +1,10 @@
 """Whole runs with a malicious client, on a tiny corpus: what is recorded, and the same bits on both grids."""
 
-import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from fl.settings import Experiment
 from sim.config import build, compose, validate
-from sim.prepare import prepare
-from sim.progress import Progress
 from sim.record import read_rounds
 from sim.round_record import RoundRecord
 from sim.run import run_experiment
@@ -23,22 +17,11 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    prepare(settings(folder), folder, Progress(Console(file=io.StringIO())))
-    return folder
-
-
-def settings(cache_dir: Path, *overrides: str) -> Experiment:
-    experiment = replace(build(compose([*TINY, *overrides])), cache_dir=str(cache_dir))
-    validate(experiment)
-    return experiment
-
-
-def rounds_of(cache_dir: Path, folder: Path, *overrides: str) -> list[RoundRecord]:
+def rounds_of(folder: Path, *overrides: str) -> list[RoundRecord]:
     folder.mkdir()
-    run_experiment(settings(cache_dir, *overrides), folder, overrides)
+    experiment = build(compose([*TINY, *overrides]))
+    validate(experiment)
+    run_experiment(experiment, folder, overrides)
     return read_rounds(folder)
 
 
@@ -47,10 +30,10 @@ def weights_of(rounds: list[RoundRecord]) -> list[str]:
 
 
 @pytest.mark.ray
-def test_a_backdoor_is_recorded_and_both_grids_give_the_same_weights(cache_dir: Path, tmp_path: Path) -> None:
+def test_a_backdoor_is_recorded_and_both_grids_give_the_same_weights(tmp_path: Path) -> None:
     asked = ("adversary=backdoor", *ROBUST)
-    here = rounds_of(cache_dir, tmp_path / "here", *asked)
-    rays = rounds_of(cache_dir, tmp_path / "ray", *asked, "grid=ray")
+    here = rounds_of(tmp_path / "here", *asked)
+    rays = rounds_of(tmp_path / "ray", *asked, "grid=ray")
     assert weights_of(here) == weights_of(rays)
     for ours, theirs in zip(here, rays, strict=True):
         assert ours["adversary"] == theirs["adversary"]
@@ -67,10 +50,10 @@ def test_a_backdoor_is_recorded_and_both_grids_give_the_same_weights(cache_dir: 
 
 
 def test_the_gate_keeps_out_what_is_no_number_and_with_too_few_left_a_rules_round_fails(
-    cache_dir: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     unpruned = ("adversary=not_a_number", "compress.prune_rounds=[]", "strategy.max_failed_rounds=2")
-    mean = rounds_of(cache_dir, tmp_path / "mean", *unpruned)
+    mean = rounds_of(tmp_path / "mean", *unpruned)
     (bad,) = mean[0]["adversary"]["malicious"]
     for record in mean:
         assert record["adversary"]["malicious_refused"] == [bad]
@@ -78,7 +61,7 @@ def test_the_gate_keeps_out_what_is_no_number_and_with_too_few_left_a_rules_roun
         assert record["aggregation"] is None
         assert "state must be finite" in record["clients"]["failed"][0]["reason"]
         assert bad not in record["clients"]["replied"]
-    robust = rounds_of(cache_dir, tmp_path / "robust", *unpruned, *ROBUST)
+    robust = rounds_of(tmp_path / "robust", *unpruned, *ROBUST)
     assert [record["clients"]["aggregated"] for record in robust] == [False, False]
     assert len(set(weights_of(robust))) == 1
     assert robust[0]["aggregation"]["weights"] is None

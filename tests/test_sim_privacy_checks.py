@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from fl.errors import RequestError
+from fl.privacy.central_gaussian import central_mechanism
 from sim.config import build, compose, validate
 
 PRIVATE = "privacy=central_gaussian"
@@ -78,16 +79,42 @@ def test_the_presets_of_clients_noise_fit_the_default_experiment(mechanism: str)
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "one_more", "refused", "noise_multiplier", "clip_norm"),
     [
-        [],
-        ["compress=none", "compress.voters=all"],
-        ["compress.voters=random", "privacy.clipping=adaptive"],
-        ["privacy.noise_multiplier=0", "privacy.clip_norm=0"],
+        ([], "compress.voters=all", "compress.voters", 1.0, 1.0),
+        (
+            ["compress=none", "compress.voters=all"],
+            "compress.prune_rounds=[1]",
+            "compress.voters",
+            1.0,
+            1.0,
+        ),
+        (
+            ["compress.voters=random", "privacy.clipping=adaptive"],
+            "privacy.clip_norm=0",
+            "privacy.clip_norm",
+            1.0,
+            1.0,
+        ),
+        (
+            ["privacy.noise_multiplier=0", "privacy.clip_norm=0"],
+            "privacy.clipping=adaptive",
+            "privacy.clip_norm",
+            0.0,
+            0.0,
+        ),
     ],
 )
-def test_what_can_be_is_not(overrides: list[str]):
-    validate(build(compose([PRIVATE, *overrides])))
+def test_what_can_be_is_not_refused_but_is_with_one_more_override(
+    overrides: list[str], one_more: str, refused: str, noise_multiplier: float, clip_norm: float
+):
+    experiment = build(compose([PRIVATE, *overrides]))
+    validate(experiment)
+    mechanism = central_mechanism(experiment)
+    assert mechanism is not None
+    assert (mechanism.noise_multiplier, mechanism.clip_norm) == (noise_multiplier, clip_norm)
+    with pytest.raises(RequestError, match=f"^{refused} must be "):
+        validate(build(compose([PRIVATE, *overrides, one_more])))
 
 
 def test_a_run_without_privacy_does_not_pay_for_its_libraries():

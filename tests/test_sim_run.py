@@ -71,11 +71,10 @@ class Tiny:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    cache_dir = tmp_path_factory.mktemp("run_cache")
-    experiment = replace(build(compose(TINY)), cache_dir=str(cache_dir))
+def tiny(session_cache: Path) -> Tiny:
+    experiment = replace(build(compose(TINY)), cache_dir=str(session_cache))
     progress = Progress(Console(file=io.StringIO()))
-    return Tiny(experiment, prepare(experiment, cache_dir, progress), cache_dir)
+    return Tiny(experiment, prepare(experiment, session_cache, progress), session_cache)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,17 @@ def test_the_presets_are_the_studies() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_study_names_only_what_is_there(preset: str) -> None:
-    check_study(STUDIES[preset])
+    """And without any one of the runs that its tables show it would not."""
+    study = STUDIES[preset]
+    check_study(study)
+    subjects = [s for replay in study.replays for match in replay.matches for s in match.subjects.values()]
+    shown = {subject.job for subject in subjects} | {audited.job for audited in study.audited}
+    assert shown
+    for name in shown:
+        others = tuple(job for job in study.jobs if job.name != name)
+        assert len(others) == len(study.jobs) - 1
+        with pytest.raises(KeyError, match=f"{preset} has no run {name}"):
+            check_study(replace(study, jobs=others))
 
 
 @pytest.mark.parametrize("scale", SCALES)
