@@ -70,10 +70,14 @@ def test_randomised_response_is_seldom_judged_above_its_epsilon() -> None:
 def test_scores_that_know_nothing_prove_nothing_and_perfect_ones_all_that_can_be() -> None:
     rng = np.random.default_rng(0)
     included = rng.random(256) < 0.5
-    assert bound_epsilon(rng.random(256), included, 1e-5).epsilon == 0
+    blind = bound_epsilon(rng.random(256), included, 1e-5)
+    assert blind.epsilon == 0
+    assert blind.auc == pytest.approx(0.5, abs=0.1)
     perfect = bound_epsilon(included + rng.random(256) / 10, included, 1e-5)
     assert perfect.epsilon == perfect.resolution > 2
     assert perfect.num_guesses == perfect.num_correct == 128
+    assert perfect.auc == 1
+    assert bound_epsilon(rng.random(256), np.ones(256, bool), 1e-5).auc is None
 
 
 def test_what_cannot_be_is_refused() -> None:

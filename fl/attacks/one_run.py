@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import binom
+from sklearn.metrics import roc_auc_score
 
 GUESSED_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the canaries that are guessed, fixed before any score is seen; the others are abstained from."""
@@ -34,6 +35,8 @@ class EpsilonBound:
         num_guesses: of the best share.
         num_correct: of them.
         resolution: the bound that this number of canaries would give if every guess were right.
+        auc: share of pairs of canaries, one in and one out, that the scores order rightly; 0.5 is chance;
+            None where all are in, or all out.
     """
 
     epsilon: float
@@ -44,6 +47,7 @@ class EpsilonBound:
     num_guesses: int
     num_correct: int
     resolution: float
+    auc: float | None
 
 
 def p_value(num_canaries: int, num_guesses: int, num_correct: int, epsilon: float, delta: float) -> float:
@@ -123,4 +127,7 @@ def bound_epsilon(
         found.append((proved_epsilon(num, 2 * half, correct, delta, level), 2 * half, correct))
     epsilon, guesses, correct = max(found)
     resolution = max(proved_epsilon(num, guessed, guessed, delta, level) for _, guessed, _ in found)
-    return EpsilonBound(epsilon, delta, significance, num, int(included.sum()), guesses, correct, resolution)
+    auc = float(roc_auc_score(included, scores)) if 0 < included.sum() < num else None
+    return EpsilonBound(
+        epsilon, delta, significance, num, int(included.sum()), guesses, correct, resolution, auc
+    )

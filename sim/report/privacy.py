@@ -112,12 +112,12 @@ def _interval(at: "TruePositives") -> str:
 
 
 def _canaries(audit: "PrivacyAudit") -> Table:
-    table = number_table("canary", "number", "in", "guessed", "right", "epsilon >=", "accounted")
+    table = number_table("canary", "number", "in", "guessed", "right", "AUC", "epsilon >=", "accounted")
     for one in audit.canaries:
         bound = one.bound
         counts = [bound.num_canaries, bound.num_included, bound.num_guesses, bound.num_correct]
         accounted = "none" if one.accounted is None else three(one.accounted)
-        table.add_row(one.canary, *map(str, counts), three(bound.epsilon), accounted)
+        table.add_row(one.canary, *map(str, counts), three(bound.auc), three(bound.epsilon), accounted)
     return table
 
 

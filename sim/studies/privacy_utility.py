@@ -133,8 +133,8 @@ def measure(folder: Path, audit: Mapping[str, Any]) -> dict[str, float]:
         found[f"{key}_auc"] = rates.get("auc")
         found[f"{key}_tpr"] = _percent(rates)
     if audit["canaries"]:
-        found["canary_auc"] = audit["canaries"][0]["auc"]
-        found["empirical"] = audit["canaries"][0]["bound"]["epsilon"]
+        bound = audit["canaries"][0]["bound"]
+        found["canary_auc"], found["empirical"] = bound["auc"], bound["epsilon"]
     return {key: value for key, value in found.items() if value is not None}
 
 
