@@ -1,6 +1,7 @@
 """The pictures of `python -m sim audit privacy`: curves on logarithmic axes, inverted pictures."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ LOOKS = (
     (RED, ":"),
     (PURPLE, (0, (5, 1, 1, 1))),
     (SKY, (0, (1, 1))),
+    ("black", (0, (8, 2))),
+    ("#7A4B1E", (0, (4, 1, 1, 1, 1, 1))),
 )
 """Colour and line of each attack on one kind of members; they differ without colour too."""
 
@@ -63,7 +66,7 @@ def _receiver_curves(attacks: Sequence["Attack"]) -> Figure:
 def _curves(axes: Axes, attacks: Sequence["Attack"]) -> None:
     low = min(0.5 / max(attack.rates.num_non_members for attack in attacks), 0.01)
     axes.plot([low, 1], [low, 1], color="black", linewidth=0.8, label="chance")
-    for (colour, style), attack in zip(LOOKS, attacks, strict=False):
+    for (colour, style), attack in zip(cycle(LOOKS), attacks, strict=False):
         inside, outside = (part.scores for part in attack.scores)
         labels = np.repeat([1, 0], [len(inside), len(outside)])
         accused, found, _ = roc_curve(labels, np.concatenate([inside, outside]), drop_intermediate=False)
