@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import nn
 
 from clients.round import run_round
 from fl.attacks.one_run import bound_epsilon
+from fl.compress.export import load_template, save_model
+from fl.compress.sessions import inputs_like
 from fl.errors import RequestError
 from fl.privacy.central_gaussian import CentralGaussian
 from fl.settings import PrivacySettings, StrategySettings
@@ -19,7 +22,7 @@ from fl.task import RoundTask
 from sim.audits.attacked_clips import AttackedClips, identities_of
 from sim.audits.client_canaries import audit_client_canaries
 from sim.audits.clip_canaries import accounted_epsilon, draw_clip_canaries, train_with_canaries
-from sim.audits.gradient_inversion import invert_clip
+from sim.audits.gradient_inversion import NOISED, invert_clip, noise_share
 from sim.audits.membership_attacks import membership_attacks
 from sim.audits.privacy import PrivacyAudit
 from sim.audits.replayed_update import full_width_clients, replay_round, replay_update
@@ -28,7 +31,7 @@ from sim.commands.audit_privacy import main
 from sim.progress import Progress
 from sim.report.page import page
 from sim.report.privacy import print_privacy
-from sim.report.privacy_figures import draw_privacy
+from sim.report.privacy_figures import draw_privacy, inversion_figure
 from sim.report.privacy_sections import FILE, privacy_audit_sections
 
 
@@ -72,6 +75,41 @@ def test_what_was_memorised_is_found_and_what_was_not_is_not(
     html = page("run", list(privacy_audit_sections(tmp_path)))
     assert "Attacks on privacy" in html
     assert "LiRA offline" in html
+
+
+def test_noise_hides_what_a_gradient_in_the_clear_shows(clips: AttackedClips) -> None:
+    told = {"mechanism": "local_gaussian", "noise_multiplier": 0.5}
+    noisy = replace(clips, rounds=[*clips.rounds[:-1], {**clips.rounds[-1], "privacy": told}])
+    assert noise_share(clips) is None
+    assert noise_share(noisy) == 1.0  # a local update may be exchanged for any other: twice the norm
+    inverted = invert_clip(noisy, 2, Progress())
+    rows = {row.network: row for row in inverted.rows}
+    clear = {row.network: row for row in invert_clip(clips, 2, Progress()).rows}
+    assert set(rows) - set(clear) == {
+        name + NOISED for name in ("linear layer", "small convnet", "run's student")
+    }
+    for name in ("linear layer", "small convnet", "run's student"):
+        assert rows[name].ssim == clear[name].ssim  # the clear rows are what they are without noise
+    for name in ("linear layer", "small convnet"):
+        assert rows[name + NOISED].ssim < 0.5 < rows[name].ssim
+    drawn = [
+        [bool(axes.images) for axes in line] for line in np.reshape(inversion_figure(inverted).axes, (5, 6))
+    ]
+    three, one, none = [True] * 3, [True, False, False], [False] * 3
+    assert drawn == [three + none, three + three, one + one, three + three, three + none]
+
+
+def test_the_graph_that_devices_get_is_attacked_too(clips: AttackedClips, tmp_path: Path) -> None:
+    """In its place lies the float student, which gives itself away as the checkpoint's does."""
+    shipped = replace(clips, run=replace(clips.run, folder=tmp_path))
+    network, view = clips.run.network, clips.others[0]
+    graph = load_template(LITE, network, inputs_like(view), tmp_path).with_weights(network.state_dict())
+    save_model(graph, tmp_path / "student.int8.onnx")
+    found = list(islice(membership_attacks(shipped, 0, 20, 1, 0, Progress()), 4))
+    assert [attack.sees for attack in found[2:]] == ["last student", "shipped INT8 student"]
+    for before, after in zip(found[2].scores, found[3].scores, strict=True):
+        np.testing.assert_allclose(after.scores, before.scores, atol=1e-4)
+        assert before.scores.std() > 1e-3
 
 
 def test_a_replayed_update_is_what_the_client_sent(clips: AttackedClips) -> None:

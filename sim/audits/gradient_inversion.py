@@ -1,10 +1,11 @@
 """One clip's gradient in the clear, turned back into pictures: the worst case of what an update may show.
 
 No client of a run sends such a gradient: it sends weights after many steps over many clips. It is what
-someone would see who got hold of the first step of a client with one clip.
+someone would see who got hold of the first step of a client with one clip. A run with noise is attacked a
+second time, with the gradient as that run would let it out: as long as the cut allows, plus its noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,7 @@ from fl.attacks.inversion import Descent, gradient_of, invert_gradient, invert_l
 from fl.data.features import IMAGENET_MEAN, IMAGENET_STD
 from fl.data.shards import ShardView
 from fl.metrics.similarity import psnr, ssim
+from fl.privacy.client_releases import sensitivity_of
 from fl.seeds import generator
 from sim.audits.attacked_clips import AttackedClips
 from sim.progress import Progress
@@ -26,6 +28,8 @@ SIDE = 16
 """Of the crop that is attacked, pixels; the face is scaled down to it."""
 CONVNET_STEPS = 400
 PURPOSE = "privacy inversion"
+NOISED = ", noised"
+"""Ends the name of a network whose gradient had the run's noise."""
 
 Pictures = NDArray[np.float32]
 
@@ -57,7 +61,8 @@ class Inverted:
 
     Attributes:
         num_frames: of it.
-        rows: the exact one, the control network, the run's student, and the guess without any gradient.
+        rows: the exact one, the control network, the run's student; where the run had noise all three again,
+            noised; and the guess without any gradient.
         original: (frames, SIDE, SIDE, 3) in [0, 1]; not part of the record.
     """
 
@@ -97,28 +102,59 @@ def invert_clip(clips: AttackedClips, num_steps: int, progress: Progress) -> Inv
     def control_loss(pictures: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(control(normalise(pictures)), label)
 
-    rows = [exact_linear(frames, label, original, rng)]
-    with progress.stage("Gradient inversion", total=CONVNET_STEPS + num_steps) as advance:
-        easy = Descent(CONVNET_STEPS, smoothness=1e-4)
-        rows.append(_descend("small convnet", control, control_loss, frames[:1], easy, rng, advance))
-        long = Descent(num_steps)
-        rows.append(_descend("run's student", student, student_loss, frames, long, rng, advance))
+    easy, long = Descent(CONVNET_STEPS, smoothness=1e-4), Descent(num_steps)
+    noises = [noise for noise in (0.0, noise_share(clips)) if noise is not None]
+    rows = []
+    with progress.stage("Gradient inversion", total=len(noises) * (CONVNET_STEPS + num_steps)) as advance:
+        for noise in noises:
+            rows.append(exact_linear(frames, label, original, rng, noise))
+            attacks = (
+                ("small convnet", control, control_loss, frames[:1], easy),
+                ("run's student", student, student_loss, frames, long),
+            )
+            rows += [_descend(*attack, rng, advance, noise) for attack in attacks]
     mean = mean_picture(clips.public[0])
     guess = np.repeat(mean[None], len(original), axis=0)
     rows.append(_judged("none", "mean of the server's clips", guess, original, None))
     return Inverted(len(original), tuple(rows), original)
 
 
-def exact_linear(frames: Tensor, label: Tensor, original: Pictures, rng: np.random.Generator) -> Inversion:
-    """A clip's pictures from the gradient of a linear layer with bias, batch 1: no search, no error."""
+def noise_share(clips: AttackedClips) -> float | None:
+    """Standard deviation of the run's noise on each value, over the largest norm that a unit may have.
+
+    Of the last round, and of the client with the least noise; None of a run without.
+    """
+    told = clips.rounds[-1]["privacy"]
+    if not told or not told.get("noise_multiplier"):
+        return None
+    return float(told["noise_multiplier"] * sensitivity_of(told["mechanism"]))
+
+
+def noised(gradient: Sequence[Tensor], share: float, rng: np.random.Generator) -> list[Tensor]:
+    """A gradient of norm 1, which is best for an attacker, plus noise of ``share`` on each value."""
+    norm = torch.stack([part.square().sum() for part in gradient]).sum().sqrt().clamp(min=1e-12)
+    draws = [torch.from_numpy(rng.standard_normal(part.shape).astype(np.float32)) for part in gradient]
+    return [part / norm + share * draw for part, draw in zip(gradient, draws, strict=True)]
+
+
+def exact_linear(
+    frames: Tensor, label: Tensor, original: Pictures, rng: np.random.Generator, noise: float = 0.0
+) -> Inversion:
+    """A clip's pictures from the gradient of a linear layer with bias, batch 1: no search, no error.
+
+    With noise (see `noised`) what is found is cut to [0, 1].
+    """
     layer = nn.Linear(frames.numel(), 1)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(rng.normal(0, 0.01, layer.weight.shape)))
         layer.bias.zero_()
     loss = F.binary_cross_entropy_with_logits(layer(frames.reshape(1, -1))[:, 0], label)
-    weight, bias = gradient_of(loss, layer)
+    gradient = gradient_of(loss, layer)
+    weight, bias = noised(gradient, noise, rng) if noise else gradient
     found = invert_linear(weight, bias).reshape(frames.shape)
-    return _judged("linear layer", "exact: dW / db", _to_pictures(found), original, None)
+    name = "linear layer" + (NOISED if noise else "")
+    pictures = _to_pictures(found.clamp(0, 1) if noise else found)
+    return _judged(name, "dW / db" if noise else "exact: dW / db", pictures, original, None)
 
 
 def small_convnet(rng: np.random.Generator) -> nn.Module:
@@ -166,8 +202,11 @@ def _descend(
     descent: Descent,
     rng: np.random.Generator,
     advance: Callable[[int], None],
+    noise: float,
 ) -> Inversion:
     observed = gradient_of(loss(frames), network)
+    if noise:
+        observed, name = noised(observed, noise, rng), name + NOISED
     found, distance = invert_gradient(network, loss, observed, frames.shape, rng, descent, advance)
     return _judged(name, "descent on the picture", _to_pictures(found), _to_pictures(frames), distance)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from torch import nn
 
 from fl.attacks.membership import lira, margins, teacher_closeness
 from fl.attacks.rates import AttackRates, Scored, attack_rates
+from fl.compress.sessions import run_session
 from fl.data.shards import ShardView
 from fl.distill.predict import predict
+from fl.metrics.latency import open_session
 from fl.seeds import derive, generator
 from models.names import hears
 from sim.audits.attacked_clips import AttackedClips, identities_of, scored
@@ -71,6 +74,9 @@ def membership_attacks(
     with progress.stage("Last student") as advance:
         yield _judge(clips, "loss", "last student", "clients", *_by_loss(clips, network))
         advance()
+    shipped = clips.run.folder / "student.int8.onnx"
+    if shipped.is_file():
+        yield _judge(clips, "loss", "shipped INT8 student", "clients", *_by_shipped(clips, shipped))
     yield _judge(clips, "teacher closeness", "both networks' logits", "clients", *_closeness(clips))
     teacher = [
         scored(views, lambda view: margins(teacher_logits(clips.run, view), view.labels))
@@ -94,6 +100,16 @@ def _judge(
 def _by_loss(clips: AttackedClips, network: nn.Module) -> tuple[Scored, Scored]:
     def score(view: ShardView) -> NDArray[np.float64]:
         return margins(predict(network, view)[0], view.labels)
+
+    return scored(clips.members, score), scored(clips.others, score)
+
+
+def _by_shipped(clips: AttackedClips, path: Path) -> tuple[Scored, Scored]:
+    """`_by_loss` of the graph that devices get."""
+    session = open_session(path)
+
+    def score(view: ShardView) -> NDArray[np.float64]:
+        return margins(run_session(session, view)[0], view.labels)
 
     return scored(clips.members, score), scored(clips.others, score)
 

@@ -45,10 +45,14 @@ def print_privacy(audit: "PrivacyAudit") -> None:
             )
     if audit.inversion:
         side = audit.inversion.side
+        from sim.audits.gradient_inversion import NOISED  # its module needs torch, and the audit has it
+
+        noisy = any(row.network.endswith(NOISED) for row in audit.inversion.rows)
         console.print(_inversions(audit))
         line(
             f"One client's clip of {audit.inversion.num_frames} frames of {side} x {side} pixels, its "
             "gradient in the clear: more than any client sends. The last row needs no gradient."
+            + (" Noised: that gradient, as long as the cut allows, with the run's noise." if noisy else "")
         )
     for note in audit.notes:
         line(note)

@@ -101,5 +101,8 @@ def _inversions(audit: Mapping[str, Any]) -> Iterator[PageTable]:
     ]
     if rows:
         headings = ["gradient of", "method", "PSNR, dB", "SSIM"]
-        caption = "One clip's gradient in the clear, turned back into pictures; the last row has no gradient."
+        caption = (
+            "One clip's gradient in the clear, turned back into pictures; noised: as long as the cut "
+            "allows, with the run's noise; the last row has no gradient."
+        )
         yield PageTable("inversion", caption, headings, rows, text=True)
