@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lost_node import Played, play
+from benchmarks.lost_node import Played, play, run_on_ray
 from benchmarks.network import why_not
 from sim.record import read_rounds, replace_text
 from sim.studies.measuring import commit_of
@@ -19,11 +19,12 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "deployment.md"
 BEGIN, END = "<!-- played -->\n", "<!-- /played -->"
 
 
-def page_part(played: Played, started: Sequence[float]) -> str:
+def page_part(played: Played, ray: Path, started: Sequence[float]) -> str:
     """The part of docs/deployment.md that is measured.
 
     Args:
         played: what was played.
+        ray: folder of the run on Ray that loses the same clients.
         started: load of the machine when it began: 1, 5, 15 minutes.
     """
     summary = json.loads((played.hosts / "summary.json").read_text(encoding="utf-8"))
@@ -35,7 +36,7 @@ def page_part(played: Played, started: Sequence[float]) -> str:
     )
     rows = ["| round | replied | SuperLink and nodes, s: train + evaluate | Ray, s | weights, SHA-256 |"]
     rows.append("| ---: | --- | ---: | ---: | --- |")
-    for there, here in zip(read_rounds(played.hosts), read_rounds(played.ray), strict=True):
+    for there, here in zip(read_rounds(played.hosts), read_rounds(ray), strict=True):
         digests = [record["student"]["weights_sha256"] for record in (there, here)]
         same = "the same" if digests[0] == digests[1] else f"Ray `{digests[1][:12]}`"
         times = [f"{r['seconds']['train']:.1f} + {r['seconds']['evaluate']:.1f}" for r in (there, here)]
@@ -56,7 +57,8 @@ def main() -> None:
         sys.exit(reason)
     started = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
-        block = page_part(play(Path(folder)), started)
+        played = play(Path(folder))
+        block = page_part(played, run_on_ray(Path(folder), played.asked), started)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     replace_text(PAGE, f"{before}{BEGIN}{block}\n{END}{after}")

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -54,8 +54,8 @@ class Played:
     """What is left of it.
 
     Attributes:
-        ray: folder of the run on Ray.
         hosts: folder of the run on the hosts.
+        asked: what a run on Ray is asked for that loses the same clients.
         submitted: exit code of `submit --follow`.
         stranger: exit code of a node with a key that the server does not know, and its lines.
         probed: what the caller's probe found.
@@ -64,8 +64,8 @@ class Played:
         transcript: what was typed, and what was answered.
     """
 
-    ray: Path
     hosts: Path
+    asked: tuple[str, ...]
     submitted: int
     stranger: tuple[int, str]
     probed: list[str]
@@ -121,17 +121,18 @@ def lossy_seed(experiment: Experiment) -> int:
     raise AssertionError
 
 
-def run_on_ray(work: Path) -> tuple[Path, str]:
-    """The run on Ray: its folder, and the seed that both runs have. The nodes get its clients' videos."""
-    chosen = build(compose([*REQUEST, f"partition.num_clients={len(NODES)}", DROPOUT]))
-    seed = f"seed={lossy_seed(chosen)}"
-    asked = [*REQUEST, f"partition.num_clients={len(NODES)}", DROPOUT, seed, "grid=ray"]
-    asked += [f"cache_dir={work / 'cache'}", f"runs_dir={work / 'ray'}", "name=lab"]
-    subprocess.run(
-        [sys.executable, "-m", "sim", "run", *asked], check=True, capture_output=True, cwd=work, timeout=900
-    )
-    give_videos(replace(build(compose(asked)), cache_dir=str(work / "cache")), work)
-    return work / "ray" / "lab", seed
+def lossy_request(work: Path) -> tuple[str, ...]:
+    """What a simulation is asked for that loses the clients of `MISSING`; the last is its seed."""
+    asked = (*REQUEST, f"partition.num_clients={len(NODES)}", DROPOUT, f"cache_dir={work / 'cache'}")
+    return (*asked, f"seed={lossy_seed(build(compose(asked)))}")
+
+
+def run_on_ray(work: Path, asked: Sequence[str]) -> Path:
+    """The run on Ray; its folder."""
+    more = ("grid=ray", f"runs_dir={work / 'ray'}", "name=lab")
+    command = [sys.executable, "-m", "sim", "run", *asked, *more]
+    subprocess.run(command, check=True, capture_output=True, cwd=work, timeout=900)
+    return work / "ray" / "lab"
 
 
 @contextmanager
@@ -168,20 +169,21 @@ def turn_away_a_stranger(made: Stage) -> tuple[int, str]:
 
 
 def play(work: Path, probe: Callable[[Stage], list[str]] = lambda made: []) -> Played:
-    """All of it.
+    """All that happens on the hosts, whose nodes get the videos of the clients of a simulation.
 
     Args:
         work: an empty folder.
         probe: asked when server and nodes are up.
     """
-    ray, seed = run_on_ray(work)
+    lossy = lossy_request(work)
+    give_videos(build(compose(lossy)), work)
     with stage(work) as made:
         stranger = turn_away_a_stranger(made)
         probed = probe(made)
         wait_until(lambda: set(made.deployed.status().values()) == {"online"}, ROUND_S, "all nodes online")
         made.ask("status", "lab")
         hosts, log = work / "runs" / "lab", work / "submit.log"
-        asked = ["submit", "lab", *REQUEST, seed, f"strategy.round_timeout_s={DEADLINE_S}"]
+        asked = ["submit", "lab", *REQUEST, lossy[-1], f"strategy.round_timeout_s={DEADLINE_S}"]
         asked += ["strategy.rejoin_s=60", "runs_dir=runs", "name=lab", "--follow"]
         made.typed("server", asked)
         env = environment(work / "unused", FEDPIN_CACHE=str(work / "cache"))
@@ -191,7 +193,7 @@ def play(work: Path, probe: Callable[[Stage], list[str]] = lambda made: []) -> P
             made.answered(log.read_text())
         made.ask("status", "lab")
         states = made.deployed.status()
-        return Played(ray, hosts, submitted, stranger, probed, states, seconds, made.lines)
+        return Played(hosts, lossy, submitted, stranger, probed, states, seconds, made.lines)
 
 
 def lose_a_node(made: Stage, run_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, float]:

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks.lost_node import DEADLINE_S, DEVICES, MISSING, NODES, PINNED, PORT, Played, Stage, play
+from benchmarks.lost_node import (
+    DEADLINE_S,
+    DEVICES,
+    MISSING,
+    NODES,
+    PINNED,
+    PORT,
+    Played,
+    Stage,
+    play,
+    run_on_ray,
+)
 from benchmarks.network import why_not
 from benchmarks.resume import without_clocks
 from sim.record import read_rounds
@@ -29,8 +40,13 @@ CLIENTS = set(range(len(NODES)))
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    return play(tmp_path_factory.mktemp("hosts"), probe=ask_from_elsewhere)
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hosts")
+
+
+@pytest.fixture(scope="module")
+def played(work: Path) -> Played:
+    return play(work, probe=ask_from_elsewhere)
 
 
 def ask_from_elsewhere(made: Stage) -> list[str]:
@@ -86,15 +102,16 @@ def test_a_round_closes_without_the_node_that_is_cut_off(played: Played) -> None
     assert dict.fromkeys(NODES, "online") == played.states
 
 
-def test_the_run_is_the_one_on_ray_that_loses_the_same_clients(played: Played) -> None:
-    rounds, ray = read_rounds(played.hosts), read_rounds(played.ray)
+def test_the_run_is_the_one_on_ray_that_loses_the_same_clients(played: Played, work: Path) -> None:
+    on_ray = run_on_ray(work, played.asked)
+    rounds, ray = read_rounds(played.hosts), read_rounds(on_ray)
     for there, here in zip(rounds, ray, strict=True):
         # weights and architecture by SHA-256; accuracy, EPS, INT8 accuracy and flips to the bit
         for key in ("student", "train", "clients", "global", "eps", "prune", "onnx"):
             assert without_clocks(there[key]) == without_clocks(here[key]), (there["round_index"], key)
-    assert summary_of(played.hosts)["commit"] == summary_of(played.ray)["commit"]
+    assert summary_of(played.hosts)["commit"] == summary_of(on_ray)["commit"]
     assert rounds[1]["prune"]["removed_channels"] > 0
     assert rounds[1]["prune"]["voters"] == [0, 2]
     assert 0 <= rounds[2]["onnx"]["client_agreement"] <= 1
     for name in ("student.onnx", "student.int8.onnx", "predictions.csv"):
-        assert (played.hosts / name).read_bytes() == (played.ray / name).read_bytes(), name
+        assert (played.hosts / name).read_bytes() == (on_ray / name).read_bytes(), name

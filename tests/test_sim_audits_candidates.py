@@ -131,7 +131,7 @@ def test_the_audit_holds_every_network_against_teacher_and_dense(
     assert rows["pruned 35 %", "static"].size_bytes < rows["pruned 35 %", "dynamic"].size_bytes
     print_compression(replace(told, figure="f.png"))
     text = capsys.readouterr().out
-    assert "dense student of round 1, 40 test clips" in text
+    assert "dense student of round 1, 40 test clips" in " ".join(text.split())
     assert max(len(line) for line in text.splitlines() if "EPS >=" not in line) <= 100
     assert "…" not in text
     path = draw_compression(told, tmp_path / "figures")
