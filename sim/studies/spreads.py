@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 DIGITS: Mapping[str, int] = {
-    "auc": 3,
-    "attack_auc": 3,
+    **dict.fromkeys(("auc", "attack_auc", "canary_auc", "loss_auc", "clip_auc", "person_auc"), 3),
     **dict.fromkeys(("eps", "shuffled", "latency", "empirical", "noise"), 2),
 }
 """Measure -> decimals in a table; the others have one."""
