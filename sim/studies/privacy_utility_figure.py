@@ -37,11 +37,11 @@ PANELS = (
         ),
     ),
     (
-        "Epsilon: accounted, and shown by canaries",
+        "Epsilon: accounted, and shown",
         "epsilon",
         (
             ("central", "epsilon", "accounted (PLD)", BLUE),
-            ("central", "empirical", "shown: lower bound", ORANGE),
+            ("central", "empirical", "shown by canaries", ORANGE),
         ),
     ),
 )
