@@ -71,8 +71,7 @@ def test_no_two_runs_are_the_same_and_each_question_has_one() -> None:
         for bad in BAD
         for seed in SEEDS
     }
-    assert asked > set(CELLS)
-    assert {(cell.num_bad, cell.seed) for cell in asked - set(CELLS)} == {(0, SEEDS[1]), (BAD[1], SEEDS[1])}
+    assert asked == set(CELLS)
     assert [round(bad / NUM_CLIENTS, 2) for bad in BAD] == [0, 0.18, 0.36]
 
 
@@ -99,9 +98,8 @@ def test_a_run_is_measured_in_percent(tmp_path: Path) -> None:
 def test_seeds_become_a_mean_and_a_range_and_a_failed_run_is_missing(outcome: Poisoning) -> None:
     rows = {(row.attack, row.rule, row.num_bad): row for row in outcome.rows}
     assert len(rows) == len(ATTACKS) * len(WITHSTANDS) * len(BAD)
-    found = rows["sign_flip", "median", 4].spreads["accuracy"]
-    assert (found.mean, found.low, found.high) == pytest.approx((69, 68, 70))
-    assert rows["sign_flip", "median", 2].num_seeds == 1
+    found = rows["sign_flip", "median", 2].spreads["accuracy"]
+    assert (found.mean, found.low, found.high) == pytest.approx((79, 78, 80))
     plain = dict(rows["backdoor", "median", 0].spreads)
     assert plain.pop("success") == Spread(60, 60, 60)
     assert rows["sign_flip", "median", 0].spreads == plain
@@ -111,7 +109,7 @@ def test_seeds_become_a_mean_and_a_range_and_a_failed_run_is_missing(outcome: Po
 
 def test_the_page_shows_every_row_and_names_what_failed(outcome: Poisoning) -> None:
     text = page(outcome)
-    assert "| median | 4 | 69.0 (68.0 to 70.0) | 0.750 | 0.50 | 60.0 | 50.0 | 14.3 |" in text
+    assert "| median | 2 | 79.0 (78.0 to 80.0) | 0.750 | 0.50 | 60.0 | 50.0 | 11.1 |" in text
     assert "| mean | 4 | failed | failed |" in text
     assert "- backdoor-mean-bad4-seed1: no finite number" in text
     assert "bulyan 2. Bulyan's theory allows no more than 2 of 11:" in text

@@ -78,8 +78,7 @@ def study_poisoning(
     results = do_jobs(EXPERIMENT, plan_jobs(JOBS, EXPERIMENT, overrides, folder), num_jobs)
     facts = {
         **told_of_runs(command, results, time.monotonic() - started, num_jobs),
-        "seeds": f"{', '.join(map(str, SEEDS))} with {max(BAD)} bad clients: means, with the range over "
-        f"seeds; {SEEDS[0]} with fewer",
+        "seeds": f"{', '.join(map(str, SEEDS))}: means, with the range over seeds",
     }
     failures = {result.job.name: result.failure for result in results if result.failure}
     return Poisoning(facts, rows_of(results), failures)
