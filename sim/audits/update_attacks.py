@@ -77,13 +77,12 @@ def _gradient_match(
     clips: AttackedClips, updates: Sequence[Update], progress: Progress
 ) -> Iterator[Suspected]:
     """How far updates lie along a clip's own gradient, where they set out from the same student."""
-    test, store = take(clips.stores["test"]), clips.stores["clients"]
+    test, views = take(clips.stores["test"]), [update.view for update in updates]
     directions = np.stack([update_direction(update.before, update.after) for update in updates])
-    views = [update.view for update in updates]
     total = len(test) + sum(map(len, views))
     with progress.stage("Gradients of clips", total=total) as advance:
 
-        def cosines(view: ShardView, split: str) -> NDArray[np.float32]:
+        def cosines(view: ShardView, split: str, with_updates: NDArray[np.float32]) -> NDArray[np.float32]:
             """(updates, clips)."""
             loss_terms = local_loss(clips.run.experiment.distill, view.labels)
 
@@ -93,15 +92,15 @@ def _gradient_match(
             found = []
             batches = ordered_batches(view, clips.answers(split), 1)
             for direction in descent_directions(updates[0].before, batches, loss):
-                found.append(directions @ direction)
+                found.append(with_updates @ direction)
                 advance()
             return np.stack(found, axis=1)
 
-        others = cosines(test, "test")
-        every = [cosines(take(store, view.rows), "clients")[place] for place, view in enumerate(views)]
+        others = cosines(test, "test", directions)
+        own = [cosines(view, "clients", one[None])[0] for view, one in zip(views, directions, strict=True)]
     for name, by_person in (("gradient match", False), ("match by person", True)):
         inside, outside = _Scores(by_person), _Scores(by_person)
-        for view, mine, other in zip(views, every, others, strict=True):
+        for view, mine, other in zip(views, own, others, strict=True):
             inside.add(mine, view)
             outside.add(other, test)
         yield Suspected(name, _seen(updates), inside.scored(), outside.scored())
